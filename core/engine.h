@@ -1,0 +1,83 @@
+/* engine.h - the facade: opens everything in order, runs and adopts jobs, closes in reverse.
+ *
+ * Floor 6. What fs/ and tools/ use. Any thread may call any function; each call that touches the
+ * catalogue uses a connection of its own. Never prints, never exits. */
+#pragma once
+
+#include "base.h"
+#include "err.h"
+
+struct catalog;
+struct config;
+struct engine;
+struct staging;
+
+enum engine_mode {
+        ENGINE_READ,  /* looks only: no folder is made, no store touched. -ENOENT: nothing here yet */
+        ENGINE_WORK,  /* makes the data folder; may run jobs */
+        ENGINE_MOUNT, /* as WORK, and holds the mount lock: -EBUSY if another mount of this data folder
+                         lives, naming its mountpoint */
+};
+
+/* `mountpoint` (absolute) only with ENGINE_MOUNT. Recovers what a crash left: gives staging folders
+ * without a row one, finishes or undoes half-made freezes. Takes nothing of `config`, which must
+ * outlive the engine. */
+int engine_open(const struct config *config, enum engine_mode mode, const char *mountpoint,
+        struct engine **ret, struct err *e);
+/* Stops workers at the next safe point (a second or so) and waits. Jobs stay resumable. */
+void engine_close(struct engine *g);
+DEFINE_CLEANUP(engine_close, struct engine *)
+
+const struct config *engine_config(const struct engine *g);
+struct staging *engine_staging(struct engine *g);
+const char *engine_data(const struct engine *g);
+/* A new connection; the caller closes it. */
+int engine_catalog(struct engine *g, struct catalog **ret, struct err *e);
+
+/* First use: makes keys if none is configured and neither catalogue nor store holds an archive, and
+ * the embedded store. Says in words what it made (ret_text, the caller frees it; "" for nothing). */
+int engine_prepare(struct engine *g, char **ret_text, struct err *e);
+
+/* Starts a thread that runs jobs: adopts every one whose lock is free, also those of other programs
+ * that died, and looks again when poked or every few seconds. Threads have signals blocked. */
+int engine_start(struct engine *g, struct err *e);
+/* Jobs of this data folder that are not finished and could go on now (not failed). */
+int engine_pending(struct engine *g, unsigned *ret, struct err *e);
+/* Waits until nothing can go on (all stored, failed or waiting), or `stop` becomes true. */
+void engine_drain(struct engine *g, const volatile bool *stop);
+
+/* Called after any archive's state changed, from a worker thread. For refreshing windows. */
+void engine_on_change(struct engine *g, void (*fn)(void *ctx, const char *id), void *ctx);
+
+/* The commit of the staging area (DESIGN section 1). `text` is the description so far, UTF-8, not
+ * empty. `busy` is called under the freeze lock: 0, or -EBUSY with the name of an open file.
+ * `frozen` is called under the lock after the exchange. Errors as in DESIGN: ENODATA ENOENT EBUSY
+ * ENOSPC ENOKEY. Returns at once; the job runs in the background. The caller frees *ret_id. */
+struct engine_commit_hooks {
+        int (*busy)(void *ctx, struct err *e);
+        void (*frozen)(void *ctx, const char *id);
+        void *ctx;
+};
+int engine_commit(struct engine *g, const char *text, size_t len,
+        const struct engine_commit_hooks *hooks, char **ret_id, struct err *e);
+/* More of the description, until sealed. -EFBIG past 1,024 bytes (what fits is kept). */
+int engine_commit_extend(struct engine *g, const char *id, const char *text, size_t len, struct err *e);
+/* The description is whole: the job may begin. */
+int engine_commit_seal(struct engine *g, const char *id, struct err *e);
+/* What reading `.commit` shows: what would be archived, what became of the last one. The first lines
+ * say how to use it. */
+struct buf;
+int engine_commit_help(struct engine *g, struct buf *ret, struct err *e);
+/* Words for the last refusal by this engine, for `.commit` and `.status`; "" when none. */
+void engine_note_refusal(struct engine *g, const char *text);
+
+/* A job from explicit files (absolute paths, NULL-terminated): `backup`. */
+int engine_backup(struct engine *g, const char *description, const char *const *files,
+        char **ret_id, struct err *e);
+/* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN it
+ * waits, -EBUSY another program runs it, -errno failed; words in e. */
+int engine_run(struct engine *g, const char *id, struct err *e);
+
+int engine_retry(struct engine *g, const char *id, struct err *e);
+/* -EBUSY stored already (nothing to abort). Stops a running job wherever it runs. */
+int engine_abort(struct engine *g, const char *id, struct err *e);

@@ -1,0 +1,83 @@
+#include "err.h"
+
+/* Control characters in names would let a file name write on the reader's terminal. */
+static void tame(char *s)
+{
+        for (; *s; s++)
+                if ((unsigned char)*s < 0x20 || *s == 0x7f)
+                        *s = '?';
+}
+
+const char *err_words(int code)
+{
+        const char *s = strerrordesc_np(code < 0 ? -code : code);
+        return s ? s : "Unknown error";
+}
+
+int err_set(struct err *e, int code, const char *fmt, ...)
+{
+        if (!e)
+                return code;
+        e->code = code;
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
+        va_end(ap);
+        tame(e->text);
+        return code;
+}
+
+static void append(struct err *e, const char *sep, const char *text)
+{
+        size_t n = strlen(e->text);
+        (void)snprintf(e->text + n, sizeof e->text - n, "%s%s", sep, text); /* cut where too long */
+}
+
+int err_errno(struct err *e, int code, const char *fmt, ...)
+{
+        if (!e)
+                return code;
+        e->code = code;
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
+        va_end(ap);
+        tame(e->text);
+        append(e, ": ", err_words(code));
+        return code;
+}
+
+int err_prefix(struct err *e, int code, const char *fmt, ...)
+{
+        if (!e)
+                return code;
+        char rest[ERR_TEXT_MAX];
+        memcpy(rest, e->text, sizeof rest);
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
+        va_end(ap);
+        tame(e->text);
+        append(e, ": ", rest);
+        if (!e->code)
+                e->code = code;
+        return e->code;
+}
+
+void err_hint(struct err *e, const char *fmt, ...)
+{
+        if (!e)
+                return;
+        char hint[ERR_TEXT_MAX];
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(hint, sizeof hint, fmt, ap); /* cut where too long */
+        va_end(ap);
+        tame(hint);
+        append(e, "; ", hint);
+}
+
+int err_oom(struct err *e)
+{
+        return err_set(e, -ENOMEM, "out of memory");
+}

@@ -1,0 +1,32 @@
+/* report.h - what people and scripts read: status, info.json, sums and logs, made from the catalogue.
+ *
+ * Floor 5. Only reads. Not here: output; the tools print it and fs serves it. */
+#pragma once
+
+#include "base.h"
+#include "err.h"
+
+struct buf;
+struct catalog;
+struct catalog_archive;
+struct config;
+
+/* `.status` and `autoglacier status`: begins with NOT YET A BACKUP and the remedy where that holds;
+ * then one block for each job that runs, waits or failed; then the last stored one. JSON with
+ * `json`. ret_failed (NULL allowed): whether anything has failed. */
+int report_status(struct catalog *c, const struct config *config, bool json, struct buf *ret,
+        bool *ret_failed, struct err *e);
+/* Why this is no backup yet, as one paragraph; "" if it is one. */
+int report_not_yet(struct catalog *c, const struct config *config, struct buf *ret, struct err *e);
+/* archives/NAME/info.json: stable, documented in autoglacier-json(5). */
+int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *ret, struct err *e);
+/* archives/NAME/log: one timestamped line an event. */
+int report_log(struct catalog *c, const char *id, struct buf *ret, struct err *e);
+/* archives/NAME/SHA512SUMS, in the form of sha512sum(1) (names with '\\', newline or return escaped as
+ * it does), written to fd; its size is catalog_archive.sums_bytes for stored ones. Hard links have
+ * their line too. */
+int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e);
+/* The bytes of one such line, for keeping sums_bytes. */
+size_t report_sums_line_size(const char *path);
+/* One line an archive, for `list`. */
+int report_list(struct catalog *c, bool json, struct buf *ret, struct err *e);
