@@ -19,8 +19,8 @@ struct keys_private;
 
 /* -ENOKEY if the file is missing, -EINVAL if it is not an RSA public key of a permitted size. */
 int keys_public_load(const char *path, struct keys_public **ret, struct err *e);
-int keys_public_parse(const char *pem, size_t len, const char *what, struct keys_public **ret,
-        struct err *e);
+int keys_public_parse(
+        const char *pem, size_t len, const char *what, struct keys_public **ret, struct err *e);
 /* PEM SubjectPublicKeyInfo; the caller frees it. NULL when out of memory. */
 char *keys_public_pem(const struct keys_public *k);
 void keys_public_free(struct keys_public *k);
@@ -35,8 +35,8 @@ int keys_wrap(const struct keys_public *k, const uint8_t data_key[KEYS_DATA_KEY_
 
 /* Asked when a private key is encrypted. `attempt` counts from 0. 0 and a secret that the caller
  * frees, or -ENOKEY (with words) to give up. */
-typedef int (*keys_passphrase_fn)(void *ctx, const char *path, unsigned attempt,
-        struct secret **ret, struct err *e);
+typedef int (*keys_passphrase_fn)(
+        void *ctx, const char *path, unsigned attempt, struct secret **ret, struct err *e);
 
 /* -ENOKEY: missing, or encrypted and `ask` is NULL or gave up. -EACCES: wrong passphrase three
  * times (or once, where `ask` gives the same again). -EINVAL: not an RSA private key. */
@@ -46,12 +46,15 @@ void keys_private_free(struct keys_private *k);
 DEFINE_CLEANUP(keys_private_free, struct keys_private *)
 /* The fingerprint of the public half. */
 const char *keys_private_fingerprint(const struct keys_private *k);
+/* The public half as PEM SubjectPublicKeyInfo; the caller frees it. NULL when out of memory. */
+char *keys_private_public_pem(const struct keys_private *k);
 /* -EBADMSG if it was not wrapped for this key or was altered. */
 int keys_unwrap(const struct keys_private *k, const uint8_t *wrapped, size_t len,
         uint8_t ret_data_key[KEYS_DATA_KEY_LEN], struct err *e);
 
-/* Makes a key pair: the private one as PKCS#8 (encrypted with AES-256-CBC and scrypt or PBKDF2 when
- * `passphrase` is given), mode 0600, the public one 0644, both fsynced. Never overwrites: -EEXIST,
- * and then nothing was written. Slow: seconds for large keys. */
+/* Makes a key pair: the private one as PKCS#8 (encrypted with AES-256-CBC and scrypt, RFC 7914,
+ * when `passphrase` is given), mode 0600, the public one 0644, both fsynced, the private one first.
+ * Never overwrites: -EEXIST, and then nothing was written. Where the filesystem has O_TMPFILE a
+ * file appears whole or not at all, whatever happens. Slow: seconds for large keys. */
 int keys_generate(unsigned bits, const char *private_path, const char *public_path,
         const struct secret *passphrase, struct err *e);
