@@ -48,15 +48,15 @@ static const char PROVE[] =
         "\n"
         "WHEN THIS COMPUTER IS GONE\n"
         "\n"
-        "Get the files of an archive from the store (one or several, NAME-0001.tar.xz.esdk\n"
-        "and so on), and on any computer with autoglacier run\n"
+        "Get the files of an archive from the store (one or several, which end in\n"
+        ".esdk), and on any computer with autoglacier run\n"
         "\n"
-        "    autoglacier decrypt --key /path/to/the/copy.pem -o NAME.tar.xz NAME-*.esdk\n"
+        "    autoglacier decrypt --key /path/to/the/copy.pem -o NAME.tar.xz ID-*.esdk\n"
         "\n"
         "Without autoglacier: the short Python program rescue.py, which comes with it,\n"
         "does the same. And the files are AWS Encryption SDK messages (version 2, suite\n"
-        "0x0478, raw RSA with OAEP and SHA-256, key namespace \"autoglacier\", key name =\n"
-        "the fingerprint above): Amazon's libraries open them. What comes out is an\n"
+        "0x0478, raw RSA with OAEP and SHA-256, key namespace \"autoglacier\", key name\n"
+        "= the fingerprint above): Amazon's libraries open them. What comes out is an\n"
         "ordinary compressed tar file.\n";
 
 void keys_recovery_sheet(
