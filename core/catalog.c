@@ -1,0 +1,200 @@
+#include "catalog_internal.h"
+
+#include "bytes.h"
+#include "io.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/random.h>
+
+#define APPLICATION_ID 0x4147434c /* "AGCL" */
+
+/* migrations[n] takes a catalogue from user_version n to n + 1. */
+static const char *const migrations[] = {
+#include "schema.sql.inc"
+        ,
+};
+
+/* ---- opening ---- */
+
+static int setup(struct catalog *c, const char *sql, struct err *e)
+{
+        return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : catalog_fail(c, e);
+}
+
+static int pragma_int(struct catalog *c, const char *sql, int64_t *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e, sql, "");
+        if (r == 0 && (r = query_step(&q, e)) > 0)
+                *ret = query_i64(&q, 0);
+        return r < 0 ? r : 0;
+}
+
+static int check_version(struct catalog *c, int64_t *ret, struct err *e)
+{
+        int64_t version = 0, tables = 0, id = 0;
+        int q = pragma_int(c, "PRAGMA user_version", &version, e);
+        if (q == 0)
+                q = pragma_int(c, "PRAGMA application_id", &id, e);
+        if (q == 0)
+                q = pragma_int(c, "SELECT count(*) FROM sqlite_schema", &tables, e);
+        if (q < 0)
+                return q;
+        if (tables > 0 && id != APPLICATION_ID)
+                return err_set(e, -EPROTO,
+                        "%s is a database, but not a catalogue of autoglacier; move it aside",
+                        c->path);
+        if (version > (int64_t)ARRAY_SIZE(migrations))
+                return err_set(e, -EPROTONOSUPPORT,
+                        "the catalogue %s was made by a newer autoglacier (its version is %" PRId64
+                        ", this program knows up to %zu); use the newer program",
+                        c->path, version, ARRAY_SIZE(migrations));
+        *ret = version;
+        return 0;
+}
+
+static int migrate_steps(struct catalog *c, struct err *e)
+{
+        int64_t version;
+        int q = check_version(c, &version, e); /* again: another program may have been first */
+        for (; q == 0 && version < (int64_t)ARRAY_SIZE(migrations); version++)
+                q = setup(c, migrations[version], e);
+        if (q < 0)
+                return q;
+        char sql[80];
+        (void)snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%zu",
+                APPLICATION_ID, ARRAY_SIZE(migrations)); /* fits */
+        return setup(c, sql, e);
+}
+
+static int migrate(struct catalog *c, struct err *e)
+{
+        int64_t version;
+        int q = check_version(c, &version, e);
+        if (q < 0 || version == (int64_t)ARRAY_SIZE(migrations))
+                return q;
+        q = txn_begin(c, true, e);
+        return q < 0 ? q : txn_end(c, migrate_steps(c, e), e);
+}
+
+/* 0600 from the first moment; the log and its index get the same mode from SQLite. */
+static int make_file(const char *path, struct err *e)
+{
+        _cleanup_close_ int fd =
+                open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return errno == EEXIST ? 0
+                                       : err_errno(e, -errno, "cannot make the catalogue %s", path);
+        int q = io_sync_parent(AT_FDCWD, path);
+        return q < 0 ? err_errno(e, q, "cannot make the catalogue %s", path) : 0;
+}
+
+static int open_db(struct catalog *c, struct err *e)
+{
+        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+        int rc = sqlite3_open_v2(c->path, &c->db, flags, NULL);
+        if (!c->db)
+                return err_oom(e);
+        if (rc != SQLITE_OK)
+                return catalog_fail(c, e);
+        (void)sqlite3_busy_timeout(c->db, 30000);
+        (void)sqlite3_db_config(
+                c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* no harm where unknown */
+        int q = setup(c,
+                "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-8192", e);
+        if (q == 0)
+                q = setup(c, "PRAGMA journal_mode=WAL", e);
+        if (q == 0)
+                q = setup(c,
+                        "PRAGMA journal_size_limit=16777216; PRAGMA synchronous=FULL; PRAGMA "
+                        "foreign_keys=ON",
+                        e);
+        c->full = true;
+        return q < 0 ? q : migrate(c, e);
+}
+
+int catalog_open(const char *path, struct catalog **ret, struct err *e)
+{
+        int q = make_file(path, e);
+        if (q < 0)
+                return q;
+        _cleanup_(catalog_closep) struct catalog *c = calloc(1, sizeof *c);
+        if (!c || !(c->path = strdup(path)) || catalog_archive_sql(c) < 0)
+                return err_oom(e);
+        if ((q = open_db(c, e)) < 0)
+                return q;
+        *ret = steal(c);
+        return 0;
+}
+
+void catalog_close(struct catalog *c)
+{
+        if (!c)
+                return;
+        (void)bulk_end(c, false, NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(c->slots); i++)
+                (void)sqlite3_finalize(c->slots[i].stmt); /* repeats an error that was told */
+        (void)sqlite3_close(c->db); /* nothing is left open that could make it busy */
+        free(c->sql_select);
+        free(c->sql_insert);
+        free(c->sql_update);
+        free(c->sql_progress);
+        free(c->path);
+        free(c);
+}
+
+/* ---- settings ---- */
+
+int catalog_get(struct catalog *c, const char *key, char **ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e, "SELECT value FROM setting WHERE key = ?1", "s", key);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        char *value = NULL;
+        if (r > 0 && !(value = strdup(query_text(&q, 0))))
+                return err_oom(e);
+        *ret = value;
+        return 0;
+}
+
+int catalog_set(struct catalog *c, const char *key, const char *value, struct err *e)
+{
+        int q = value ? catalog_write(c, true, e, "INSERT OR REPLACE INTO setting VALUES (?1, ?2)",
+                                "ss", key, value)
+                      : catalog_write(c, true, e, "DELETE FROM setting WHERE key = ?1", "s", key);
+        return q < 0 ? q : 0;
+}
+
+static int make_origin(struct catalog *c, struct err *e)
+{
+        uint8_t random[4];
+        char hex[2 * sizeof random + 1];
+        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+                return err_errno(e, -errno, "no random bytes");
+        bytes_hex(random, sizeof random, hex);
+        /* Two programs that start at once agree on the first one's. */
+        int q = catalog_write(
+                c, true, e, "INSERT OR IGNORE INTO setting VALUES ('origin', ?1)", "s", hex);
+        return q < 0 ? q : 0;
+}
+
+int catalog_origin(struct catalog *c, char **ret, struct err *e)
+{
+        char *value = NULL;
+        int q = catalog_get(c, "origin", &value, e);
+        if (q == 0 && !value && (q = make_origin(c, e)) == 0)
+                q = catalog_get(c, "origin", &value, e);
+        if (q < 0)
+                return q;
+        *ret = value;
+        return 0;
+}
+
+int catalog_version(struct catalog *c, int64_t *ret, struct err *e)
+{
+        return pragma_int(c, "SELECT n FROM change", ret, e);
+}

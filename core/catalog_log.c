@@ -1,0 +1,113 @@
+#include "catalog_internal.h"
+
+#include "clock.h"
+
+/* ---- events ---- */
+
+static int add_event(
+        struct catalog *c, int64_t row, const char *level, const char *text, struct err *e)
+{
+        int q = catalog_exec(c, e,
+                "INSERT INTO event (archive, time, level, text) VALUES (?1, ?2, ?3, ?4)", "iiss",
+                row, clock_now(), level, text);
+        if (q >= 0 && *level == 'w')
+                q = catalog_exec(c, e,
+                        "UPDATE archive SET n_warnings = n_warnings + 1 WHERE row = ?1", "i", row);
+        return q;
+}
+
+int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e)
+{
+        int64_t row;
+        char s[2] = {level, 0};
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = txn_begin(c, false, e);
+        if (q == 0)
+                q = txn_end(c, add_event(c, row, s, text, e), e);
+        return q < 0 ? q : 0;
+}
+
+int catalog_events(struct catalog *c, const char *id,
+        int (*each)(void *ctx, int64_t time, char level, const char *text), void *ctx,
+        struct err *e)
+{
+        int64_t row;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT time, level, text FROM event WHERE archive = ?1 ORDER BY row", "i", row);
+        while (r == 0 && (r = query_step(&q, e)) > 0)
+                r = each(ctx, query_i64(&q, 0), *query_text(&q, 1), query_text(&q, 2));
+        return r;
+}
+
+/* ---- lists of a commit ---- */
+
+int catalog_list_add(struct catalog *c, const char *id, const char *kind, const char *path,
+        const char *why, struct err *e)
+{
+        int64_t row;
+        int q = catalog_row(c, id, &row, e);
+        if (q < 0)
+                return q;
+        q = catalog_write(c, false, e,
+                "INSERT OR IGNORE INTO list (archive, kind, path, why) VALUES (?1, ?2, ?3, ?4)",
+                "isps", row, kind, path, why ? why : "");
+        return q < 0 ? q : 0;
+}
+
+int catalog_list_each(struct catalog *c, const char *id, const char *kind,
+        int (*each)(void *ctx, const char *path, const char *why), void *ctx, struct err *e)
+{
+        int64_t row;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT path, why FROM list WHERE archive = ?1 AND kind = ?2 ORDER BY row", "is",
+                row, kind);
+        while (r == 0 && (r = query_step(&q, e)) > 0)
+                r = each(ctx, query_text(&q, 0), query_text(&q, 1));
+        return r;
+}
+
+/* ---- hard links ---- */
+
+static int known_link(
+        struct catalog *c, int64_t row, uint64_t dev, uint64_t ino, char **ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e,
+                "SELECT path FROM hardlink WHERE archive = ?1 AND dev = ?2 AND ino = ?3", "iii",
+                row, (int64_t)dev, (int64_t)ino);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r <= 0)
+                return r;
+        char *path = strdup(query_text(&q, 0));
+        if (!path)
+                return err_oom(e);
+        *ret = path;
+        return 1;
+}
+
+int catalog_hardlink(struct catalog *c, const char *id, uint64_t dev, uint64_t ino,
+        const char *path, uint64_t tar_offset, char **ret, struct err *e)
+{
+        int64_t row;
+        char *known = NULL;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = known_link(c, row, dev, ino, &known, e);
+        if (q == 0)
+                q = catalog_write(c, false, e, "INSERT INTO hardlink VALUES (?1, ?2, ?3, ?4, ?5)",
+                        "iiipu", row, (int64_t)dev, (int64_t)ino, path, tar_offset);
+        if (q < 0)
+                return q;
+        *ret = known;
+        return 0;
+}

@@ -1,0 +1,190 @@
+#include "catalog_internal.h"
+
+static void copy_bytes(const struct query *q, int column, uint8_t *ret, size_t len)
+{
+        if (sqlite3_column_bytes(q->stmt, column) == (int)len)
+                memcpy(ret, sqlite3_column_blob(q->stmt, column), len);
+}
+
+/* ---- volumes ---- */
+
+static int begin_volume(struct catalog *c, int64_t row, unsigned number, const char *object,
+        uint64_t tar_start, struct err *e)
+{
+        static const char *const unfinished[] = {
+                "DELETE FROM block WHERE archive = ?1 AND volume IN "
+                "(SELECT number FROM volume WHERE archive = ?1 AND number >= ?2 AND NOT done)",
+                "DELETE FROM part WHERE archive = ?1 AND volume IN "
+                "(SELECT number FROM volume WHERE archive = ?1 AND number >= ?2 AND NOT done)",
+                "DELETE FROM volume WHERE archive = ?1 AND number >= ?2 AND NOT done",
+        };
+        int q = 0;
+        for (size_t i = 0; q >= 0 && i < ARRAY_SIZE(unfinished); i++)
+                q = catalog_exec(c, e, unfinished[i], "ii", row, (int64_t)number);
+        return q < 0 ? q
+                     : catalog_exec(c, e,
+                               "INSERT INTO volume VALUES (?1, ?2, ?3, 0, ?4, ?4, 0, 0, "
+                               "zeroblob(32), zeroblob(32))",
+                               "iisu", row, (int64_t)number, object, tar_start);
+}
+
+int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, const char *object,
+        uint64_t tar_start, struct err *e)
+{
+        int64_t row;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = txn_begin(c, true, e);
+        if (q == 0)
+                q = txn_end(c, begin_volume(c, row, number, object, tar_start, e), e);
+        if (q == -EEXIST)
+                return err_set(e, q, "volume %u of %s is finished already", number, id);
+        return q < 0 ? q : 0;
+}
+
+int catalog_volume_done(
+        struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e)
+{
+        int64_t row;
+        int q = catalog_row(c, id, &row, e);
+        if (q < 0)
+                return q;
+        q = catalog_write(c, true, e,
+                "INSERT OR REPLACE INTO volume VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "iisuuuubb", row, (int64_t)v->number, v->object, v->tar_start, v->tar_end,
+                v->plain_size, v->size, v->tree_hash, sizeof v->tree_hash, v->message_id,
+                sizeof v->message_id);
+        return q < 0 ? q : 0;
+}
+
+static void read_volume(const struct query *q, struct catalog_volume *v)
+{
+        *v = (struct catalog_volume){
+                .number = (unsigned)query_i64(q, 0),
+                .done = query_i64(q, 2) != 0,
+                .tar_start = query_u64(q, 3),
+                .tar_end = query_u64(q, 4),
+                .plain_size = query_u64(q, 5),
+                .size = query_u64(q, 6),
+        };
+        (void)snprintf(
+                v->object, sizeof v->object, "%s", query_text(q, 1)); /* came from such an array */
+        copy_bytes(q, 7, v->tree_hash, sizeof v->tree_hash);
+        copy_bytes(q, 8, v->message_id, sizeof v->message_id);
+}
+
+int catalog_volumes(struct catalog *c, const char *id, struct catalog_volume **ret, size_t *ret_n,
+        struct err *e)
+{
+        int64_t row;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n = 0;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT number, object, done, tar_start, tar_end, plain_size, size, tree_hash, "
+                "message_id "
+                "FROM volume WHERE archive = ?1 ORDER BY number",
+                "i", row);
+        while (r == 0 && (r = query_step(&q, e)) > 0) {
+                struct catalog_volume *more = reallocarray(v, n + 1, sizeof *v);
+                if (!more)
+                        return err_oom(e);
+                v = more;
+                read_volume(&q, &v[n++]);
+                r = 0;
+        }
+        if (r < 0)
+                return r;
+        *ret = steal(v);
+        *ret_n = n;
+        return 0;
+}
+
+/* ---- blocks ---- */
+
+int catalog_block_add(
+        struct catalog *c, const char *id, const struct catalog_block *b, struct err *e)
+{
+        int64_t row;
+        int q = catalog_row(c, id, &row, e);
+        if (q < 0)
+                return q;
+        q = catalog_write(c, false, e,
+                "INSERT OR REPLACE INTO block VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", "iuiiiui", row,
+                b->tar_offset, (int64_t)b->tar_len, (int64_t)b->volume, (int64_t)b->number,
+                b->plain_offset, (int64_t)b->plain_len);
+        return q < 0 ? q : 0;
+}
+
+int catalog_blocks(struct catalog *c, const char *id, uint64_t tar_offset, uint64_t len,
+        int (*each)(void *ctx, const struct catalog_block *b), void *ctx, struct err *e)
+{
+        int64_t row;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        uint64_t end = len > UINT64_MAX - tar_offset ? UINT64_MAX : tar_offset + len;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT volume, number, tar_offset, plain_offset, tar_len, plain_len FROM block "
+                "WHERE archive = ?1 "
+                "AND tar_offset >= coalesce((SELECT max(tar_offset) FROM block WHERE archive = ?1 "
+                "AND "
+                "tar_offset <= ?2), 0) AND tar_offset < ?3 ORDER BY tar_offset",
+                "iuu", row, tar_offset, end);
+        while (r == 0 && (r = query_step(&q, e)) > 0) {
+                struct catalog_block b = {
+                        .volume = (unsigned)query_i64(&q, 0),
+                        .number = (unsigned)query_i64(&q, 1),
+                        .tar_offset = query_u64(&q, 2),
+                        .plain_offset = query_u64(&q, 3),
+                        .tar_len = (uint32_t)query_u64(&q, 4),
+                        .plain_len = (uint32_t)query_u64(&q, 5),
+                };
+                r = b.tar_offset + b.tar_len > tar_offset ? each(ctx, &b) : 0;
+        }
+        return r;
+}
+
+/* ---- parts ---- */
+
+int catalog_part_add(struct catalog *c, const char *id, const struct catalog_part *p, struct err *e)
+{
+        int64_t row;
+        int q = catalog_row(c, id, &row, e);
+        if (q < 0)
+                return q;
+        q = catalog_write(c, false, e,
+                "INSERT OR REPLACE INTO part VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "iiiuub", row,
+                (int64_t)p->volume, (int64_t)p->number, p->offset, p->size, p->tree_hash,
+                sizeof p->tree_hash);
+        return q < 0 ? q : 0;
+}
+
+int catalog_parts(struct catalog *c, const char *id, unsigned volume,
+        int (*each)(void *ctx, const struct catalog_part *p), void *ctx, struct err *e)
+{
+        int64_t row;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT number, start, size, tree_hash FROM part WHERE archive = ?1 AND volume = "
+                "?2 ORDER BY number",
+                "ii", row, (int64_t)volume);
+        while (r == 0 && (r = query_step(&q, e)) > 0) {
+                struct catalog_part p = {
+                        .volume = volume,
+                        .number = (unsigned)query_i64(&q, 0),
+                        .offset = query_u64(&q, 1),
+                        .size = query_u64(&q, 2),
+                };
+                copy_bytes(&q, 3, p.tree_hash, sizeof p.tree_hash);
+                r = each(ctx, &p);
+        }
+        return r;
+}
