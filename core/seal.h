@@ -21,6 +21,11 @@ struct seal_reader;
 #define SEAL_RECIPIENTS  64 /* at most */
 #define SEAL_HEADER_MAX  (128u * 1024u)
 
+/* Names in the encryption context of a volume: the archive's id, and which volume it is (from 1).
+ */
+#define SEAL_CONTEXT_ARCHIVE "autoglacier-archive"
+#define SEAL_CONTEXT_VOLUME  "autoglacier-volume"
+
 /* One pair of the encryption context: authenticated, not encrypted. UTF-8. */
 struct seal_pair {
         const char *key;
