@@ -237,6 +237,9 @@ int catalog_parts(struct catalog *c, const char *id, unsigned volume,
 
 /* The log of an archive. level: 'i' 'w' 'e'. Time is now. Counts warnings. LATER. */
 int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e);
+/* The same with a time, for what is read back from a manifest. */
+int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level, const char *text,
+        struct err *e);
 int catalog_events(struct catalog *c, const char *id,
         int (*each)(void *ctx, int64_t time, char level, const char *text), void *ctx,
         struct err *e);

@@ -436,24 +436,25 @@ static int name_taken(struct catalog *c, const char *name, struct err *e)
         return q == -ENOENT ? 0 : err_set(e, q, "%s", ignored.text);
 }
 
+/* The name that is asked for, if it is free; else one made of time and description. */
 static int free_name(struct catalog *c, const struct catalog_archive *a, char **ret, struct err *e)
 {
         char time[CLOCK_TEXT_MAX], slug[CATALOG_SLUG_MAX];
         clock_name(a->created, time);
         catalog_slug(a->description ? a->description : "", slug);
-        for (unsigned n = 1;; n++) {
-                char *name = NULL;
-                int q = n == 1 ? asprintf(&name, "%s_%s", time, slug)
-                               : asprintf(&name, "%s_%s_%u", time, slug, n);
-                if (q < 0)
+        for (unsigned n = a->name && *a->name ? 0 : 1;; n++) {
+                _cleanup_free_ char *name = NULL;
+                int q = n == 0   ? asprintf(&name, "%s", a->name)
+                        : n == 1 ? asprintf(&name, "%s_%s", time, slug)
+                                 : asprintf(&name, "%s_%s_%u", time, slug, n);
+                if (q < 0) {
+                        name = NULL;
                         return err_oom(e);
-                q = name_taken(c, name, e);
-                if (q == 0) {
-                        *ret = name;
-                        return 0;
                 }
-                free(name);
-                if (q < 0)
+                q = name_taken(c, name, e);
+                if (q == 0)
+                        *ret = steal(name);
+                if (q <= 0)
                         return q;
         }
 }

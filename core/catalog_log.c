@@ -4,19 +4,20 @@
 
 /* ---- events ---- */
 
-static int add_event(
-        struct catalog *c, int64_t row, const char *level, const char *text, struct err *e)
+static int add_event(struct catalog *c, int64_t row, int64_t time, const char *level,
+        const char *text, struct err *e)
 {
         int q = catalog_exec(c, e,
                 "INSERT INTO event (archive, time, level, text) VALUES (?1, ?2, ?3, ?4)", "iiss",
-                row, clock_now(), level, text);
+                row, time, level, text);
         if (q >= 0 && *level == 'w')
                 q = catalog_exec(c, e,
                         "UPDATE archive SET n_warnings = n_warnings + 1 WHERE row = ?1", "i", row);
         return q;
 }
 
-int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e)
+int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level, const char *text,
+        struct err *e)
 {
         int64_t row;
         char s[2] = {level, 0};
@@ -24,8 +25,13 @@ int catalog_event(struct catalog *c, const char *id, char level, const char *tex
         if (q == 0)
                 q = txn_begin(c, false, e);
         if (q == 0)
-                q = txn_end(c, add_event(c, row, s, text, e), e);
+                q = txn_end(c, add_event(c, row, time, s, text, e), e);
         return q < 0 ? q : 0;
+}
+
+int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e)
+{
+        return catalog_event_at(c, id, clock_now(), level, text, e);
 }
 
 int catalog_events(struct catalog *c, const char *id,
