@@ -4,8 +4,8 @@
     rescue.py --key private.pem [--passphrase-file FILE] [-o OUT] FILE...
 
 Takes all volumes of one archive (…-0001.tar.xz.esdk, …-0002.tar.xz.esdk and so on) in order and
-writes the one compressed tar file that they hold. Needs Python 3.7 and python3-cryptography, nothing
-else: no network, no configuration. The format is described in doc/FORMAT.md.
+writes the one compressed tar file that they hold. Needs Python 3.7 and python3-cryptography, no
+network, no configuration. The format is described in doc/FORMAT.md.
 
 Every piece of 1 MiB is authenticated before it is written. The result grows as OUT.partial and gets
 its name when the last byte was good; an existing OUT is never overwritten.

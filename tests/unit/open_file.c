@@ -1,10 +1,11 @@
-/* open_file - opens a sealed file with a private key: open_file PRIVATE.pem FILE >OUT
+/* open_file - opens a sealed file with a private key: open_file PRIVATE.pem FILE [PASSPHRASE] >OUT
  *
  * For the tests that let us read what other programs write. */
 #include "base.h"
 #include "io.h"
 #include "keys.h"
 #include "seal.h"
+#include "secret.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -33,7 +34,13 @@ static int copy(struct seal_reader *r, struct err *e)
         return seal_check_end(r, e);
 }
 
-static int open_it(const char *key_path, const char *path, struct err *e)
+static int answer(void *ctx, _unused_ const char *path, _unused_ unsigned attempt,
+        struct secret **ret, _unused_ struct err *e)
+{
+        return secret_copy(ctx, strlen(ctx), ret);
+}
+
+static int open_it(const char *key_path, const char *path, char *passphrase, struct err *e)
 {
         _cleanup_(keys_private_freep) struct keys_private *key = NULL;
         _cleanup_(seal_reader_freep) struct seal_reader *reader = NULL;
@@ -41,7 +48,7 @@ static int open_it(const char *key_path, const char *path, struct err *e)
         struct stat st;
         if (fd < 0 || fstat(fd, &st) < 0)
                 return err_errno(e, -errno, "cannot open %s", path);
-        int r = keys_private_load(key_path, NULL, NULL, &key, e);
+        int r = keys_private_load(key_path, passphrase ? answer : NULL, passphrase, &key, e);
         if (r < 0)
                 return r;
         const struct seal_source source = {from_file, &fd, (uint64_t)st.st_size};
@@ -52,11 +59,11 @@ static int open_it(const char *key_path, const char *path, struct err *e)
 int main(int argc, char **argv)
 {
         struct err e = {0};
-        if (argc != 3) {
-                (void)fprintf(stderr, "usage: open_file PRIVATE.pem FILE >OUT\n");
+        if (argc != 3 && argc != 4) {
+                (void)fprintf(stderr, "usage: open_file PRIVATE.pem FILE [PASSPHRASE] >OUT\n");
                 return 2;
         }
-        if (open_it(argv[1], argv[2], &e) == 0)
+        if (open_it(argv[1], argv[2], argv[3], &e) == 0)
                 return 0;
         (void)fprintf(stderr, "open_file: %s: %s\n", argv[2], e.text);
         return 1;
