@@ -210,7 +210,7 @@ int catalog_adder_add(struct catalog_adder *a, const struct catalog_member *m, s
 
 int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;

@@ -239,7 +239,7 @@ int catalog_row(struct catalog *c, const char *id, int64_t *ret, struct err *e)
 int catalog_archive_get(
         struct catalog *c, const char *id, struct catalog_archive *ret, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         return q < 0 ? q : catalog_archive_by_row(c, row, ret, e);
 }
@@ -252,7 +252,7 @@ static int row_by_name(struct catalog *c, const char *name, int64_t *ret, struct
 int catalog_archive_get_name(
         struct catalog *c, const char *name, struct catalog_archive *ret, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = row_by_name(c, name, &row, e);
         return q < 0 ? q : catalog_archive_by_row(c, row, ret, e);
 }
@@ -304,7 +304,7 @@ static int row_latest(struct catalog *c, int64_t *ret, struct err *e)
 int catalog_archive_resolve(
         struct catalog *c, const char *what, struct catalog_archive *ret, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = *what ? row_by_name(c, what, &row, e)
                       : err_set(e, -ENOENT, "the name of an archive is empty");
         if (q == -ENOENT && *what)
@@ -428,7 +428,7 @@ int catalog_archive_set_description(
 
 static int name_taken(struct catalog *c, const char *name, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         struct err ignored = {0};
         int q = row_by_name(c, name, &row, &ignored);
         if (q == 0)
@@ -519,7 +519,7 @@ static int remove_row(struct catalog *c, int64_t row, struct err *e)
 
 int catalog_archive_remove(struct catalog *c, const char *id, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
                 q = catalog_members_forget(c, row, e);
@@ -532,7 +532,7 @@ int catalog_archive_remove(struct catalog *c, const char *id, struct err *e)
 
 int catalog_archive_restart(struct catalog *c, const char *id, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
                 q = catalog_members_forget(c, row, e);
@@ -556,7 +556,7 @@ int catalog_archive_restart(struct catalog *c, const char *id, struct err *e)
 /* Slices, so that a large archive does not keep others from writing. */
 int catalog_archive_settle(struct catalog *c, const char *id, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
                 q = catalog_slices(c,

@@ -19,7 +19,7 @@ static int add_event(struct catalog *c, int64_t row, int64_t time, const char *l
 int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level, const char *text,
         struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         char s[2] = {level, 0};
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
@@ -38,7 +38,7 @@ int catalog_events(struct catalog *c, const char *id,
         int (*each)(void *ctx, int64_t time, char level, const char *text), void *ctx,
         struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int r = catalog_row(c, id, &row, e);
         if (r < 0)
                 return r;
@@ -55,7 +55,7 @@ int catalog_events(struct catalog *c, const char *id,
 int catalog_list_add(struct catalog *c, const char *id, const char *kind, const char *path,
         const char *why, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
@@ -68,7 +68,7 @@ int catalog_list_add(struct catalog *c, const char *id, const char *kind, const 
 int catalog_list_each(struct catalog *c, const char *id, const char *kind,
         int (*each)(void *ctx, const char *path, const char *why), void *ctx, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int r = catalog_row(c, id, &row, e);
         if (r < 0)
                 return r;
@@ -104,7 +104,7 @@ static int known_link(
 int catalog_hardlink(struct catalog *c, const char *id, uint64_t dev, uint64_t ino,
         const char *path, uint64_t tar_offset, char **ret, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         char *known = NULL;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)

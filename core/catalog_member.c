@@ -171,7 +171,7 @@ static int lookup(struct catalog *c, int64_t archive, int64_t parent, const char
 int catalog_member_lookup(struct catalog *c, const char *id, int64_t parent, const char *name,
         catalog_member_fn found, void *ctx, struct err *e)
 {
-        int64_t archive;
+        int64_t archive = 0;
         int q = catalog_row(c, id, &archive, e);
         return q < 0 ? q : lookup(c, archive, parent, name, strlen(name), name, found, ctx, e);
 }
@@ -194,7 +194,7 @@ static int take_row(void *ctx, const struct catalog_member *m)
 int catalog_member_by_path(struct catalog *c, const char *id, const char *path,
         catalog_member_fn found, void *ctx, struct err *e)
 {
-        int64_t archive, parent = 0;
+        int64_t archive = 0, parent = 0;
         int q = catalog_row(c, id, &archive, e);
         const char *p = path;
         for (size_t n; q == 0 && p[n = strcspn(p, "/")]; p += n + 1)
@@ -205,7 +205,7 @@ int catalog_member_by_path(struct catalog *c, const char *id, const char *path,
 int catalog_member_at(struct catalog *c, const char *id, uint64_t tar_offset,
         catalog_member_fn found, void *ctx, struct err *e)
 {
-        int64_t archive;
+        int64_t archive = 0;
         int r = catalog_row(c, id, &archive, e);
         if (r < 0)
                 return r;
@@ -223,7 +223,7 @@ int catalog_member_at(struct catalog *c, const char *id, uint64_t tar_offset,
 int catalog_member_children(struct catalog *c, const char *id, int64_t parent,
         catalog_member_fn each, void *ctx, struct err *e)
 {
-        int64_t archive;
+        int64_t archive = 0;
         int r = catalog_row(c, id, &archive, e);
         if (r < 0)
                 return r;
@@ -352,7 +352,7 @@ static int each_by_path(
 int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,
         void *ctx, struct err *e)
 {
-        int64_t archive;
+        int64_t archive = 0;
         int q = catalog_row(c, id, &archive, e);
         if (q < 0)
                 return q;

@@ -31,7 +31,7 @@ static int begin_volume(struct catalog *c, int64_t row, unsigned number, const c
 int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, const char *object,
         uint64_t tar_start, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
                 q = txn_begin(c, true, e);
@@ -45,7 +45,7 @@ int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, con
 int catalog_volume_done(
         struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
@@ -76,7 +76,7 @@ static void read_volume(const struct query *q, struct catalog_volume *v)
 int catalog_volumes(struct catalog *c, const char *id, struct catalog_volume **ret, size_t *ret_n,
         struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int r = catalog_row(c, id, &row, e);
         if (r < 0)
                 return r;
@@ -108,7 +108,7 @@ int catalog_volumes(struct catalog *c, const char *id, struct catalog_volume **r
 int catalog_block_add(
         struct catalog *c, const char *id, const struct catalog_block *b, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
@@ -122,7 +122,7 @@ int catalog_block_add(
 int catalog_blocks(struct catalog *c, const char *id, uint64_t tar_offset, uint64_t len,
         int (*each)(void *ctx, const struct catalog_block *b), void *ctx, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int r = catalog_row(c, id, &row, e);
         if (r < 0)
                 return r;
@@ -153,7 +153,7 @@ int catalog_blocks(struct catalog *c, const char *id, uint64_t tar_offset, uint6
 
 int catalog_part_add(struct catalog *c, const char *id, const struct catalog_part *p, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
@@ -167,7 +167,7 @@ int catalog_part_add(struct catalog *c, const char *id, const struct catalog_par
 int catalog_parts(struct catalog *c, const char *id, unsigned volume,
         int (*each)(void *ctx, const struct catalog_part *p), void *ctx, struct err *e)
 {
-        int64_t row;
+        int64_t row = 0;
         int r = catalog_row(c, id, &row, e);
         if (r < 0)
                 return r;

@@ -1,4 +1,5 @@
-/* report.h - what people and scripts read: status, info.json, sums and logs, made from the catalogue.
+/* report.h - what people and scripts read: status, info.json, sums and logs, made from the
+ * catalogue.
  *
  * Floor 5. Only reads. Not here: output; the tools print it and fs serves it. */
 #pragma once
@@ -12,19 +13,22 @@ struct catalog_archive;
 struct config;
 
 /* `.status` and `autoglacier status`: begins with NOT YET A BACKUP and the remedy where that holds;
- * then one block for each job that runs, waits or failed; then the last stored one. JSON with
- * `json`. ret_failed (NULL allowed): whether anything has failed. */
+ * then one block for each job that runs, waits or failed; then the last stored one. With `json` as
+ * autoglacier-json(5) has it. ret_failed (NULL allowed): whether anything has failed. */
 int report_status(struct catalog *c, const struct config *config, bool json, struct buf *ret,
         bool *ret_failed, struct err *e);
-/* Why this is no backup yet, as one paragraph; "" if it is one. */
+/* Why this is no backup yet, and the remedy, as one paragraph without a newline that begins with
+ * NOT YET A BACKUP: the store is a folder on the disk that holds the data folder or $HOME, or of no
+ * configured key the private half has been shown by `verify --key`. Appends nothing if it is one.
+ */
 int report_not_yet(struct catalog *c, const struct config *config, struct buf *ret, struct err *e);
 /* archives/NAME/info.json: stable, documented in autoglacier-json(5). */
 int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *ret, struct err *e);
 /* archives/NAME/log: one timestamped line an event. */
 int report_log(struct catalog *c, const char *id, struct buf *ret, struct err *e);
-/* archives/NAME/SHA512SUMS, in the form of sha512sum(1) (names with '\\', newline or return escaped as
- * it does), written to fd; its size is catalog_archive.sums_bytes for stored ones. Hard links have
- * their line too. */
+/* archives/NAME/SHA512SUMS, in the form of sha512sum(1) (names with '\\', newline or return escaped
+ * as it does), written to fd; its size is catalog_archive.sums_bytes for stored ones. Hard links
+ * have their line too. */
 int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e);
 /* The bytes of one such line, for keeping sums_bytes. */
 size_t report_sums_line_size(const char *path);

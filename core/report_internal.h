@@ -1,0 +1,26 @@
+/* report_internal.h - what the files of the reports share. Private to report*.c. */
+#pragma once
+
+#include "buf.h"
+#include "catalog.h"
+#include "report.h"
+
+/* Whether a job is one that people wait for: not prepared, stored, incomplete or deleted. */
+bool report_is_job(const struct catalog_archive *a);
+bool report_is_stored(const struct catalog_archive *a);
+/* The program that runs it lives. */
+bool report_is_running(const struct catalog_archive *a);
+/* Until all is read; -1 if that cannot be told. */
+int64_t report_seconds_left(const struct catalog_archive *a);
+
+/* The first line of a text that somebody else wrote, safe for a terminal, cut with "…" at `max`
+ * bytes. */
+void report_add_line(struct buf *b, const char *s, size_t max);
+
+/* Members of a JSON object that tell an archive, with `sep` between them. */
+void report_json_archive(struct buf *b, const char *sep, const struct catalog_archive *a);
+void report_json_progress(struct buf *b, const struct catalog_archive *a);
+
+/* Calls with the text of each staged link's target that is still being read. */
+void report_sources(
+        const struct catalog_archive *a, void (*each)(void *ctx, const char *target), void *ctx);
