@@ -21,15 +21,16 @@ enum compress_kind {
 
 /* ".tar.xz", ".tar.gz", ".tar.bz2", ".tar.zst", ".tar" */
 const char *compress_suffix(enum compress_kind kind);
-/* "lzma", "gzip", "bzip2", "zstd", "none" (and "", which means none); -EINVAL for any other name. */
+/* "lzma", "gzip", "bzip2", "zstd", "none" (and "", which means none); -EINVAL for any other name.
+ */
 int compress_parse(const char *name, enum compress_kind *ret);
 const char *compress_name(enum compress_kind kind);
 
 /* One worker's encoder: reused from block to block. level -1: the kind's default (xz 6, zstd 3, …);
  * -EINVAL if the level is out of the kind's range. */
 struct compress_encoder;
-int compress_encoder_new(enum compress_kind kind, int level, struct compress_encoder **ret,
-        struct err *e);
+int compress_encoder_new(
+        enum compress_kind kind, int level, struct compress_encoder **ret, struct err *e);
 void compress_encoder_free(struct compress_encoder *c);
 DEFINE_CLEANUP(compress_encoder_free, struct compress_encoder *)
 /* The most bytes that a block of `len` bytes can become. */
@@ -58,8 +59,8 @@ size_t compress_tail_size(const struct compress_file *f);
 
 /* Decodes exactly one block, as compress_encode() made it. -EPROTO if it is broken or has not
  * exactly `plain_len` bytes. */
-int compress_decode(enum compress_kind kind, const void *in, size_t len, void *out, size_t plain_len,
-        struct err *e);
+int compress_decode(enum compress_kind kind, const void *in, size_t len, void *out,
+        size_t plain_len, struct err *e);
 
 /* Decodes a whole file (or several joined), pulled through `read`: up to `len` bytes, 0 at the end.
  * Bounded memory whatever the file says. */

@@ -12,19 +12,20 @@
 struct buf;
 
 struct config {
-        char *file;     /* absolute path of CONFIG.json, there or not */
+        char *file; /* absolute path of CONFIG.json, there or not */
         bool exists;
-        char *home;     /* AUTOGLACIER_HOME, or NULL */
-        char *data;     /* data folder, absolute */
-        char *jobs;     /* folder of saved jobs */
+        char *home; /* AUTOGLACIER_HOME, or NULL */
+        char *data; /* data folder, absolute */
+        char *jobs; /* folder of saved jobs */
 
         enum compress_kind compression;
         int compression_level; /* -1: default of the kind */
         char *tmp_dir;         /* scratch only; never NULL */
         char *json_database;   /* or NULL */
-        char **public_keys;    /* PUBL_RSA_KEY_PATH, NULL-terminated; the default key's path if none is configured */
+        char **public_keys; /* PUBL_RSA_KEY_PATH, NULL-terminated; the default key's path if none is
+                               configured */
         bool public_keys_configured;
-        char *private_key;     /* PRIV_RSA_KEY_PATH or the default path */
+        char *private_key; /* PRIV_RSA_KEY_PATH or the default path */
         bool private_key_configured;
         char *passphrase_file; /* or NULL */
         char *vault;           /* "dir:/abs", "s3://…", "glacier://…" */
@@ -32,27 +33,29 @@ struct config {
         char *region_name, *vault_name, *endpoint_url, *aws_profile; /* or NULL */
         char *aws_access_key_id, *aws_secret_access_key;             /* or NULL; secret */
         bool path_style;
-        char **exclude;        /* NULL-terminated, never NULL itself */
-        uint64_t volume_size;  /* bytes, default 8 GiB */
-        uint64_t spool_limit;  /* bytes, default 32 GiB */
+        char **exclude;       /* NULL-terminated, never NULL itself */
+        uint64_t volume_size; /* bytes, default 8 GiB */
+        uint64_t spool_limit; /* bytes, default 32 GiB */
         unsigned upload_concurrency;
         uint64_t upload_rate_limit; /* bytes a second; 0: none */
         char *upload_window;        /* "HH:MM-HH:MM" or NULL */
         char *restore_tier;         /* "bulk" by default */
         unsigned restore_days;
-        double cost_limit;          /* USD */
-        char *mountpoint;           /* absolute; default ~/glacier */
+        double cost_limit; /* USD */
+        char *mountpoint;  /* absolute; default ~/glacier */
         bool private_descriptions;
-        char *notify_command;       /* or NULL */
-        unsigned workers;           /* COMPRESSION_WORKERS; 0: one a processor */
-        char *effective;            /* private: JSON of where each value came from; see config_print */
+        char *notify_command; /* or NULL */
+        unsigned workers;     /* COMPRESSION_WORKERS; 0: one a processor */
+        char *effective;      /* private: JSON of where each value came from; see config_print */
 };
 
-/* `path` NULL: AUTOGLACIER_HOME/CONFIG.json, else $XDG_CONFIG_HOME/autoglacier/CONFIG.json. A missing
- * default file is fine; a missing `path` is -ENOENT. Makes no folder. -EINVAL with file, line, key. */
+/* `path` NULL: AUTOGLACIER_HOME/CONFIG.json, else $XDG_CONFIG_HOME/autoglacier/CONFIG.json. A
+ * missing default file is fine; a missing `path` is -ENOENT. Makes no folder. -EINVAL with file,
+ * line, key. */
 int config_load(const char *path, struct config **ret, struct err *e);
 /* The same from text; `name` stands for the file in messages. For tests and fuzzing. */
-int config_parse(const char *text, size_t len, const char *name, struct config **ret, struct err *e);
+int config_parse(
+        const char *text, size_t len, const char *name, struct config **ret, struct err *e);
 void config_free(struct config *c);
 DEFINE_CLEANUP(config_free, struct config *)
 

@@ -13,10 +13,11 @@ struct engine;
 struct staging;
 
 enum engine_mode {
-        ENGINE_READ,  /* looks only: no folder is made, no store touched. -ENOENT: nothing here yet */
+        ENGINE_READ,  /* looks only: no folder is made, no store touched. -ENOENT: nothing here yet
+                       */
         ENGINE_WORK,  /* makes the data folder; may run jobs */
-        ENGINE_MOUNT, /* as WORK, and holds the mount lock: -EBUSY if another mount of this data folder
-                         lives, naming its mountpoint */
+        ENGINE_MOUNT, /* as WORK, and holds the mount lock: -EBUSY if another mount of this data
+                         folder lives, naming its mountpoint */
 };
 
 /* `mountpoint` (absolute) only with ENGINE_MOUNT. Recovers what a crash left: gives staging folders
@@ -28,6 +29,9 @@ int engine_open(const struct config *config, enum engine_mode mode, const char *
 void engine_close(struct engine *g);
 DEFINE_CLEANUP(engine_close, struct engine *)
 
+/* The mountpoint is gone, the process goes on with its jobs: lets go of the mount lock. */
+void engine_unmounted(struct engine *g);
+
 const struct config *engine_config(const struct engine *g);
 struct staging *engine_staging(struct engine *g);
 const char *engine_data(const struct engine *g);
@@ -35,7 +39,8 @@ const char *engine_data(const struct engine *g);
 int engine_catalog(struct engine *g, struct catalog **ret, struct err *e);
 
 /* First use: makes keys if none is configured and neither catalogue nor store holds an archive, and
- * the embedded store. Says in words what it made (ret_text, the caller frees it; "" for nothing). */
+ * the embedded store. Says in words what it made (ret_text, the caller frees it; "" for nothing).
+ */
 int engine_prepare(struct engine *g, char **ret_text, struct err *e);
 
 /* Starts a thread that runs jobs: adopts every one whose lock is free, also those of other programs
@@ -61,11 +66,12 @@ struct engine_commit_hooks {
 int engine_commit(struct engine *g, const char *text, size_t len,
         const struct engine_commit_hooks *hooks, char **ret_id, struct err *e);
 /* More of the description, until sealed. -EFBIG past 1,024 bytes (what fits is kept). */
-int engine_commit_extend(struct engine *g, const char *id, const char *text, size_t len, struct err *e);
+int engine_commit_extend(
+        struct engine *g, const char *id, const char *text, size_t len, struct err *e);
 /* The description is whole: the job may begin. */
 int engine_commit_seal(struct engine *g, const char *id, struct err *e);
-/* What reading `.commit` shows: what would be archived, what became of the last one. The first lines
- * say how to use it. */
+/* What reading `.commit` shows: what would be archived, what became of the last one. The first
+ * lines say how to use it. */
 struct buf;
 int engine_commit_help(struct engine *g, struct buf *ret, struct err *e);
 /* Words for the last refusal by this engine, for `.commit` and `.status`; "" when none. */
@@ -74,8 +80,10 @@ void engine_note_refusal(struct engine *g, const char *text);
 /* A job from explicit files (absolute paths, NULL-terminated): `backup`. */
 int engine_backup(struct engine *g, const char *description, const char *const *files,
         char **ret_id, struct err *e);
-/* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN it
- * waits, -EBUSY another program runs it, -errno failed; words in e. */
+/* Lets another program (a mount), or this engine's own worker, take the backup made here. */
+int engine_detach(struct engine *g, const char *id, struct err *e);
+/* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN
+ * it waits, -EBUSY another program runs it, -errno failed; words in e. */
 int engine_run(struct engine *g, const char *id, struct err *e);
 
 int engine_retry(struct engine *g, const char *id, struct err *e);

@@ -1,9 +1,9 @@
 /* pack.h - the pipeline: a stream of tar bytes becomes compressed, sealed volumes in parts.
  *
  * Floor 3. pack_write() fills blocks of 16 MiB; N workers compress them (or store what does not
- * compress); one thread puts them in order, seals them and hands finished parts to the sink. A fixed
- * set of buffers, made at the start, is the memory bound and the back-pressure. Not here: where the
- * bytes come from, where parts go, what is recorded.
+ * compress); one thread puts them in order, seals them and hands finished parts to the sink. A
+ * fixed set of buffers, made at the start, is the memory bound and the back-pressure. Not here:
+ * where the bytes come from, where parts go, what is recorded.
  *
  * One thread calls pack_*; the sink's functions are all called from one other thread, in order. */
 #pragma once
@@ -19,9 +19,9 @@ struct pack;
 
 /* A block: `tar_len` bytes of the tar stream as `plain_len` bytes of the volume's plaintext. */
 struct pack_block {
-        unsigned volume;       /* from 1 */
-        unsigned number;       /* from 0, counted through the whole commit */
-        uint64_t tar_offset;   /* in the tar stream of the commit */
+        unsigned volume;     /* from 1 */
+        unsigned number;     /* from 0, counted through the whole commit */
+        uint64_t tar_offset; /* in the tar stream of the commit */
         uint32_t tar_len;
         uint64_t plain_offset; /* of its first byte in the volume's compressed file (not sealed) */
         uint32_t plain_len;
@@ -33,9 +33,9 @@ struct pack_part {
         unsigned number; /* from 1 */
         uint64_t offset; /* in the sealed volume */
         const void *data;
-        size_t len;             /* part_size, the last one less */
-        uint8_t tree_hash[32];  /* SHA-256 tree hash, leaves of 1 MiB */
-        uint8_t sha256[32];     /* only where pack_params.part_sha256 asks for it, else zeros */
+        size_t len;            /* part_size, the last one less */
+        uint8_t tree_hash[32]; /* SHA-256 tree hash, leaves of 1 MiB */
+        uint8_t sha256[32];    /* only where pack_params.part_sha256 asks for it, else zeros */
 };
 
 struct pack_volume {
@@ -59,17 +59,17 @@ struct pack_sink {
 
 struct pack_params {
         enum compress_kind kind;
-        int level;              /* -1: the default of the kind */
-        unsigned workers;       /* 0: one a processor, at most 8 */
-        uint64_t volume_size;   /* a sealed volume is at most this; at least 64 MiB in use */
-        uint32_t part_size;     /* a multiple of 1 MiB */
+        int level;            /* -1: the default of the kind */
+        unsigned workers;     /* 0: one a processor, at most 8 */
+        uint64_t volume_size; /* a sealed volume is at most this; at least 64 MiB in use */
+        uint32_t part_size;   /* a multiple of 1 MiB */
         bool part_sha256;
         const struct keys_public *const *recipients;
         size_t n_recipients;
-        const char *id;         /* goes into the encryption context of every volume */
-        unsigned first_volume;  /* 1, or the first that is not finished */
-        unsigned first_block;   /* 0, or the number of the next block */
-        uint64_t tar_start;     /* 0, or where the first unfinished volume begins */
+        const char *id;        /* goes into the encryption context of every volume */
+        unsigned first_volume; /* 1, or the first that is not finished */
+        unsigned first_block;  /* 0, or the number of the next block */
+        uint64_t tar_start;    /* 0, or where the first unfinished volume begins */
 };
 
 int pack_new(const struct pack_params *params, const struct pack_sink *sink, struct pack **ret,

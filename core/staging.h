@@ -1,8 +1,9 @@
 /* staging.h - the folder behind the mount: the live tree, frozen trees, and the way back.
  *
  * Floor 3. Layout of DATA/staging: `current/` is what the mount shows; `ID/` is a tree frozen by a
- * commit, `ID.json` what was known when it was frozen; `ID.modes` the modes of entries that had to be
- * opened up to be read. Nothing here follows links. Not here: FUSE, the catalogue, what is archived.
+ * commit, `ID.json` what was known when it was frozen; `ID.modes` the modes of entries that had to
+ * be opened up to be read. Nothing here follows links. Not here: FUSE, the catalogue, what is
+ * archived.
  *
  * Locking: everything that changes `current/` holds the freeze lock shared (staging_enter/leave);
  * staging_freeze() takes it alone. The lock is in this process: one mount at a time changes
@@ -51,7 +52,7 @@ int staging_summarize(struct staging *s, const char *mountpoint, const char *con
 struct staging_freeze_hooks {
         int (*prepare)(void *ctx, struct err *e); /* make the row durable; no lock held */
         int (*still)(void *ctx, struct err *e);   /* under the lock */
-        void (*frozen)(void *ctx);                /* under the lock, after the exchange: new generation */
+        void (*frozen)(void *ctx); /* under the lock, after the exchange: new generation */
         void *ctx;
 };
 int staging_freeze(struct staging *s, const char *id, const char *json,
@@ -63,11 +64,12 @@ bool staging_frozen_is_empty(const struct staging *s, const char *id);
 /* The text of ID.json; the caller frees it. */
 int staging_read_json(const struct staging *s, const char *id, char **ret, struct err *e);
 /* Every id that has a frozen tree. */
-int staging_each_frozen(const struct staging *s, int (*each)(void *ctx, const char *id, struct err *e),
-        void *ctx, struct err *e);
+int staging_each_frozen(const struct staging *s,
+        int (*each)(void *ctx, const char *id, struct err *e), void *ctx, struct err *e);
 
 /* Notes that `path` (below the frozen tree) has `mode`, durably, before it is opened up. */
-int staging_note_mode(struct staging *s, const char *id, const char *path, mode_t mode, struct err *e);
+int staging_note_mode(
+        struct staging *s, const char *id, const char *path, mode_t mode, struct err *e);
 /* Gives every noted entry its mode again. Harmless when repeated. */
 int staging_restore_modes(struct staging *s, const char *id, struct err *e);
 

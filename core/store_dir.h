@@ -7,5 +7,6 @@
 
 #include "store.h"
 
-/* `url` is "dir:/absolute/path". Touches nothing yet: the folder may be missing (a disk unplugged). */
+/* `url` is "dir:/absolute/path". Touches nothing yet: the folder may be missing (a disk unplugged).
+ */
 int store_dir_new(const char *url, struct store **ret, struct err *e);

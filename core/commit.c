@@ -1,0 +1,314 @@
+#include "commit_internal.h"
+
+#include "clock.h"
+#include "config.h"
+#include "crash.h"
+#include "io.h"
+#include "staging.h"
+#include "store.h"
+#include "stores.h"
+#include "tar.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+#define WAIT_NS (10 * CLOCK_NSEC)
+#define TICK_NS (CLOCK_NSEC / 2)
+
+int run_event(struct run *r, char level, const char *fmt, ...)
+{
+        char text[2048];
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
+        va_end(ap);
+        if (level == 'w')
+                r->a.n_warnings++;
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_event(r->catalog, r->a.id, level, text, NULL);
+        pthread_mutex_unlock(&r->lock);
+        return q;
+}
+
+static void changed(struct run *r)
+{
+        if (r->env->changed)
+                r->env->changed(r->env->ctx, r->a.id);
+}
+
+static int set_state(
+        struct run *r, enum archive_state s, const char *error, int64_t retry_at, struct err *e)
+{
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_archive_set_state(r->catalog, r->a.id, s, error, retry_at, e);
+        pthread_mutex_unlock(&r->lock);
+        if (q == 0) {
+                r->a.state = s;
+                changed(r);
+        }
+        return q;
+}
+
+int run_tick(struct run *r, struct err *e)
+{
+        if (atomic_load(r->env->stop))
+                return err_set(e, -ECANCELED, "stopped");
+        int64_t now = clock_monotonic();
+        if (now - r->ticked < TICK_NS)
+                return 0;
+        int64_t span = now - r->ticked;
+        r->a.rate = r->ticked ? (uint64_t)((double)(r->a.read_bytes - r->ticked_bytes) * 1e9 /
+                                           (double)span)
+                              : 0;
+        r->ticked = now;
+        r->ticked_bytes = r->a.read_bytes;
+        r->a.stored_bytes = atomic_load(&r->sent);
+        bool abort = false;
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_archive_progress(r->catalog, &r->a, &abort, e);
+        pthread_mutex_unlock(&r->lock);
+        if (q == 0 && abort) {
+                atomic_store(&r->aborted, true);
+                return err_set(e, -ECANCELED, "taken back");
+        }
+        return q;
+}
+
+/* ---- before the first byte is read ---- */
+
+static int boot_id(struct buf *ret, struct err *e)
+{
+        return io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 128, ret, e);
+}
+
+/* What was staged right before the machine went down may never have reached the disk. */
+static int settle_tree(struct run *r, struct err *e)
+{
+        if (!r->a.has_tree || r->a.synced)
+                return 0;
+        _cleanup_buf_ struct buf now = BUF_INIT;
+        int q = boot_id(&now, e);
+        if (q < 0)
+                return q;
+        if (*r->a.boot_id && !streq(r->a.boot_id, buf_str(&now))) {
+                r->a.keep_tree = true;
+                run_event(r, 'w',
+                        "the machine went down before what was staged had safely reached the disk; "
+                        "the staged files will be put back into the staging area after they are "
+                        "stored, look at them");
+        }
+        if (syncfs(staging_root_fd(r->env->staging)) < 0) {
+                _cleanup_close_ int fd =
+                        open(staging_path(r->env->staging), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (fd < 0 || syncfs(fd) < 0)
+                        return err_errno(e, -errno, "cannot write %s to the disk",
+                                staging_path(r->env->staging));
+        }
+        r->a.synced = true;
+        return catalog_archive_update(r->catalog, &r->a, e);
+}
+
+/* ---- the chain ---- */
+
+static int keep_counts(struct run *r, struct err *e)
+{
+        struct catalog_totals t;
+        int q = catalog_member_totals(r->catalog, r->a.id, &t, e);
+        if (q < 0)
+                return q;
+        r->a.n_files = t.n_files;
+        r->a.n_dirs = t.n_dirs;
+        r->a.n_links = t.n_links;
+        r->a.n_hardlinks = t.n_hardlinks;
+        r->a.bytes = t.bytes;
+        r->a.sums_bytes = t.sums_bytes;
+        r->a.todo_bytes = 0;
+        r->a.rate = 0;
+        return 0;
+}
+
+static int pack_everything(struct run *r, struct err *e)
+{
+        int q;
+        if ((q = volumes_open(r, e)) < 0 || (q = settle_tree(r, e)) < 0 ||
+                (q = phases_load(r, e)) < 0)
+                return q;
+        if ((q = set_state(r, ARCHIVE_GATHERING, "", 0, e)) < 0)
+                return q;
+        crash_point("gathering");
+        if ((q = volumes_pack(r, e)) < 0 || (q = walk_begin(r, e)) < 0)
+                return q;
+        if ((q = walk_all(r, e)) < 0 || (q = walk_again(r, e)) < 0)
+                return q;
+        if ((q = set_state(r, ARCHIVE_UPLOADING, "", 0, e)) < 0)
+                return q;
+        crash_point("walked");
+        if ((q = walk_manifest(r, e)) < 0 || (q = pack_finish(r->pack, e)) < 0)
+                return q;
+        crash_point("packed");
+        r->a.stored_bytes = atomic_load(&r->sent);
+        r->a.packed = true;
+        if ((q = keep_counts(r, e)) < 0)
+                return q;
+        return catalog_archive_update(r->catalog, &r->a, e);
+}
+
+static int finish(struct run *r, struct err *e)
+{
+        int q;
+        if (!r->store && (q = volumes_open(r, e)) < 0)
+                return q;
+        if ((q = volumes_put_manifest(r, e)) < 0)
+                return q;
+        bool incomplete = r->a.n_returned > 0;
+        run_event(r, 'i', "%s: %" PRIu64 " files, %" PRIu64 " bytes in %" PRIu64 " bytes",
+                incomplete ? "stored, but not everything" : "stored", r->a.n_files, r->a.bytes,
+                r->a.stored_bytes);
+        q = set_state(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, e);
+        crash_point("stored");
+        return q;
+}
+
+static bool is_stored(const struct run *r)
+{
+        return r->a.state == ARCHIVE_STORED || r->a.state == ARCHIVE_INCOMPLETE;
+}
+
+static int start_over(struct run *r, struct err *e)
+{
+        run_event(r, 'w', "%s; the archive is begun again", e->text);
+        int q = volumes_forget(r, e);
+        if (q == 0)
+                q = catalog_archive_restart(r->catalog, r->a.id, e);
+        r->a.n_returned = 0;
+        r->phases = (struct phases){UINT64_MAX, UINT64_MAX};
+        return q < 0 ? q : phases_save(r, e);
+}
+
+static int chain(struct run *r, struct err *e)
+{
+        int q = 0;
+        if (!r->a.packed && !is_stored(r))
+                q = pack_everything(r, e);
+        if (q == 0 && !is_stored(r))
+                q = finish(r, e);
+        return q < 0 ? q : r->a.released ? 0 : release_tree(r, e);
+}
+
+/* ---- one run: begin, end, and what an error means ---- */
+
+static void run_done(struct run *r)
+{
+        volumes_close(r);
+        tar_writer_free(r->tar);
+        record_done(r);
+        free(r->chunk);
+        free((char *)r->replay.path);
+        catalog_archive_done(&r->a);
+        pthread_mutex_destroy(&r->lock);
+}
+
+static int run_init(struct run *r, const struct commit_env *env, const char *id, struct err *e)
+{
+        *r = (struct run){.env = env, .catalog = env->catalog, .phases = {UINT64_MAX, UINT64_MAX}};
+        pthread_mutex_init(&r->lock, NULL);
+        int q = catalog_archive_get(r->catalog, id, &r->a, e);
+        if (q == 0 && !(r->chunk = malloc(MiB)))
+                q = err_oom(e);
+        if (q < 0)
+                run_done(r);
+        return q;
+}
+
+static bool can_wait(int code)
+{
+        static const int codes[] = {-EAGAIN, -ENODEV, -ENOSPC, -EROFS, -EIO, -EDQUOT, -ENOMEM,
+                -EMFILE, -ENFILE, -ETIMEDOUT, -ENXIO, -ENOTCONN, -EHOSTDOWN, -ESTALE, -EBUSY,
+                -EACCES, -EPERM, -ENOENT, -ENOTDIR};
+        for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+                if (code == codes[i])
+                        return true;
+        return false;
+}
+
+static int settle_error(struct run *r, int code, struct err *e)
+{
+        if (code == -ECANCELED)
+                return code;
+        struct err why = *e;
+        if (is_stored(r)) { /* only cleaning up is left */
+                run_event(
+                        r, 'e', "stored, but cleaning up failed: %s; it is tried again", why.text);
+                return -EAGAIN;
+        }
+        if (can_wait(code)) {
+                if (!streq(r->a.error, why.text))
+                        run_event(r, 'e', "waiting: %s", why.text);
+                (void)set_state(r, ARCHIVE_WAITING, why.text, clock_now() + WAIT_NS,
+                        NULL); /* why is the news */
+                return -EAGAIN;
+        }
+        run_event(r, 'e', "failed: %s", why.text);
+        (void)set_state(r, ARCHIVE_FAILED, why.text, 0, NULL); /* likewise */
+        return code;
+}
+
+int commit_run(const struct commit_env *env, const char *id, struct err *e)
+{
+        struct err local = {0};
+        if (!e)
+                e = &local;
+        struct run r;
+        int q = run_init(&r, env, id, e);
+        if (q < 0)
+                return q;
+        if (r.a.abort_wanted) {
+                run_done(&r);
+                q = commit_abort(env, id, e);
+                return q < 0 ? q : err_set(e, -ECANCELED, "taken back");
+        }
+        q = chain(&r, e);
+        bool again = q == -ESTALE && start_over(&r, e) == 0;
+        if (q < 0 && !again) {
+                struct err late = *e;
+                volumes_close(&r);
+                q = settle_error(&r, q, &late);
+                *e = late;
+        }
+        bool aborted = atomic_load(&r.aborted);
+        int result = q < 0 ? q : r.a.n_warnings > 0 || r.a.n_returned > 0;
+        run_done(&r);
+        if (aborted) {
+                q = commit_abort(env, id, e);
+                return q < 0 ? q : err_set(e, -ECANCELED, "taken back");
+        }
+        return again ? commit_run(env, id, e) : result;
+}
+
+int commit_abort(const struct commit_env *env, const char *id, struct err *e)
+{
+        struct run r;
+        int q = run_init(&r, env, id, e);
+        if (q < 0)
+                return q;
+        if (is_stored(&r)) {
+                q = err_set(e, -EBUSY, "%s is stored already; use autoglacier delete to remove it",
+                        r.a.name);
+        } else {
+                /* A disk that is unplugged must not keep people from getting their files back; what
+                 * it holds of this commit is without a manifest and is not listed anywhere. */
+                if (stores_open(r.a.store_url, &r.store, NULL) == 0 &&
+                        store_check(r.store, r.a.store_id, NULL, NULL) == 0)
+                        (void)volumes_forget(&r, NULL);
+                crash_point("abort-forgotten");
+                q = release_back(&r, e);
+                crash_point("abort-given-back");
+                if (q == 0)
+                        q = catalog_archive_remove(r.catalog, id, e);
+                if (q == 0)
+                        changed(&r);
+        }
+        run_done(&r);
+        return q;
+}

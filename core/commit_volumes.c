@@ -1,0 +1,347 @@
+#include "commit_internal.h"
+
+#include "config.h"
+#include "crash.h"
+#include "io.h"
+#include "keys.h"
+#include "manifest.h"
+#include "store.h"
+#include "stores.h"
+
+#include <fcntl.h>
+
+static const char pem_end[] = "-----END PUBLIC KEY-----";
+
+/* The recipients as they were at commit, whatever the configuration says now. */
+static int load_recipients(struct run *r, struct err *e)
+{
+        const char *p = r->a.keys_pem;
+        for (const char *end; (end = strstr(p, pem_end)) != NULL; p = end) {
+                end += strlen(pem_end);
+                struct keys_public **v = reallocarray(
+                        r->recipients, r->n_recipients + 2, sizeof(struct keys_public *));
+                if (!v)
+                        return err_oom(e);
+                r->recipients = v;
+                int q = keys_public_parse(p, (size_t)(end - p),
+                        "the recipient's key in the catalogue", &v[r->n_recipients], e);
+                if (q < 0)
+                        return q;
+                v[++r->n_recipients] = NULL;
+        }
+        return r->n_recipients > 0 ? 0
+                                   : err_set(e, -ENOKEY, "archive %s has no recipient", r->a.name);
+}
+
+static int open_store(struct run *r, struct err *e)
+{
+        int q = stores_open(r->a.store_url, &r->store, e);
+        if (q < 0)
+                return q;
+        return store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e);
+}
+
+static char *volume_name(const struct run *r, unsigned number)
+{
+        enum compress_kind kind = COMPRESS_NONE;
+        (void)compress_parse(r->a.compression, &kind); /* checked when the row was made */
+        return stores_volume_name(r->a.origin, r->a.id, number, compress_suffix(kind));
+}
+
+int volumes_open(struct run *r, struct err *e)
+{
+        int q = load_recipients(r, e);
+        if (q == 0)
+                q = open_store(r, e);
+        if (q < 0)
+                return q;
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        if ((q = catalog_volumes(r->catalog, r->a.id, &v, &n, e)) < 0)
+                return q;
+        r->cut = 0;
+        r->a.stored_bytes = 0;
+        for (size_t i = 0; i < n && v[i].done; i++) {
+                r->cut = v[i].tar_end;
+                r->a.stored_bytes += v[i].size;
+        }
+        atomic_store(&r->sent, r->a.stored_bytes);
+        return catalog_members_cut(r->catalog, r->a.id, r->cut, e);
+}
+
+/* ---- the sink: called from the pipeline's output thread ---- */
+
+/* An object of that name is ours, from a run that died between the store's confirmation and our
+ * row. */
+static int begin_upload(struct run *r, uint64_t max, struct err *e)
+{
+        int q = store_begin(r->store, r->object, max, &r->upload, e);
+        if (q != -EEXIST)
+                return q;
+        q = store_remove(r->store, r->object, e);
+        return q < 0 ? q : store_begin(r->store, r->object, max, &r->upload, e);
+}
+
+static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct err *e)
+{
+        struct run *r = ctx;
+        free(r->object);
+        if (!(r->object = volume_name(r, number)))
+                return err_oom(e);
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
+        pthread_mutex_unlock(&r->lock);
+        crash_point("volume-begin");
+        return q < 0 ? q : begin_upload(r, r->a.volume_size, e);
+}
+
+static int block(void *ctx, const struct pack_block *b, struct err *e)
+{
+        struct run *r = ctx;
+        struct catalog_block row = {
+                .volume = b->volume,
+                .number = b->number,
+                .tar_offset = b->tar_offset,
+                .tar_len = b->tar_len,
+                .plain_offset = b->plain_offset,
+                .plain_len = b->plain_len,
+        };
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_block_add(r->catalog, r->a.id, &row, e);
+        pthread_mutex_unlock(&r->lock);
+        return q;
+}
+
+static int put_part(struct run *r, const struct pack_part *p, struct err *e)
+{
+        struct store_part s = {
+                .number = p->number,
+                .offset = p->offset,
+                .data = p->data,
+                .len = p->len,
+                .tree_hash = p->tree_hash,
+        };
+        return store_put_part(r->upload, &s, e);
+}
+
+static int part(void *ctx, const struct pack_part *p, struct err *e)
+{
+        struct run *r = ctx;
+        int q = put_part(r, p, e);
+        if (q < 0)
+                return q;
+        crash_point("part");
+        struct catalog_part row = {
+                .volume = p->volume, .number = p->number, .offset = p->offset, .size = p->len};
+        memcpy(row.tree_hash, p->tree_hash, sizeof row.tree_hash);
+        pthread_mutex_lock(&r->lock);
+        q = catalog_part_add(r->catalog, r->a.id, &row, e);
+        pthread_mutex_unlock(&r->lock);
+        atomic_fetch_add(&r->sent, p->len);
+        return q;
+}
+
+/* Every member that begins before the cut is in the catalogue before the volume counts as done. */
+static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
+{
+        struct run *r = ctx;
+        int q = record_flush(r, v->tar_end, e);
+        crash_point("volume-written");
+        if (q == 0)
+                q = store_finish(&r->upload, v->size, v->tree_hash, e);
+        if (q < 0)
+                return q;
+        crash_point("volume-confirmed");
+        struct catalog_volume row = {
+                .number = v->number,
+                .done = true,
+                .tar_start = v->tar_start,
+                .tar_end = v->tar_end,
+                .plain_size = v->plain_size,
+                .size = v->size,
+        };
+        memcpy(row.tree_hash, v->tree_hash, sizeof row.tree_hash);
+        memcpy(row.message_id, v->message_id, sizeof row.message_id);
+        (void)snprintf(row.object, sizeof row.object, "%s", r->object); /* made by us, short */
+        pthread_mutex_lock(&r->lock);
+        q = catalog_volume_done(r->catalog, r->a.id, &row, e);
+        pthread_mutex_unlock(&r->lock);
+        crash_point("volume-done");
+        return q;
+}
+
+static int first_after(void *ctx, const struct catalog_block *b)
+{
+        *(unsigned *)ctx = b->number + 1;
+        return 0;
+}
+
+static int next_numbers(struct run *r, unsigned *ret_volume, unsigned *ret_block, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        if (q < 0)
+                return q;
+        unsigned volume = 1, number = 0;
+        for (size_t i = 0; i < n && v[i].done; i++)
+                volume = v[i].number + 1;
+        if (r->cut > 0)
+                q = catalog_blocks(r->catalog, r->a.id, r->cut - 1, 1, first_after, &number, e);
+        *ret_volume = volume;
+        *ret_block = number;
+        return q;
+}
+
+static int make_pack(
+        struct run *r, const struct pack_sink *sink, struct pack_params *p, struct err *e)
+{
+        p->part_size = r->store->traits.part_size;
+        p->part_sha256 = !r->store->traits.direct;
+        p->recipients = (const struct keys_public *const *)r->recipients;
+        p->n_recipients = r->n_recipients;
+        p->id = r->a.id;
+        p->workers = r->env->config->workers;
+        return pack_new(p, sink, &r->pack, e);
+}
+
+int volumes_pack(struct run *r, struct err *e)
+{
+        struct pack_params p = {
+                .level = r->a.level,
+                .volume_size = MIN(r->a.volume_size, r->store->traits.max_object),
+                .tar_start = r->cut,
+        };
+        int q = compress_parse(r->a.compression, &p.kind);
+        if (q < 0)
+                return err_set(e, q, "unknown compression %s", r->a.compression);
+        if ((q = next_numbers(r, &p.first_volume, &p.first_block, e)) < 0)
+                return q;
+        const struct pack_sink sink = {.volume_begin = volume_begin,
+                .block = block,
+                .part = part,
+                .volume_end = volume_end,
+                .ctx = r};
+        return make_pack(r, &sink, &p, e);
+}
+
+/* ---- the manifest as an object of its own ---- */
+
+static int manifest_begin(void *ctx, unsigned number, uint64_t tar_start _unused_, struct err *e)
+{
+        if (number != 1)
+                return err_set(e, -EFBIG, "the manifest does not fit into one object");
+        return begin_upload(ctx, UINT64_MAX, e);
+}
+
+static int manifest_block(
+        void *ctx _unused_, const struct pack_block *b _unused_, struct err *e _unused_)
+{
+        return 0;
+}
+
+static int manifest_part(void *ctx, const struct pack_part *p, struct err *e)
+{
+        return put_part(ctx, p, e);
+}
+
+static int manifest_end(void *ctx, const struct pack_volume *v, struct err *e)
+{
+        struct run *r = ctx;
+        return store_finish(&r->upload, v->size, v->tree_hash, e);
+}
+
+static int pack_file(struct run *r, int fd, struct err *e)
+{
+        for (;;) {
+                ssize_t n = io_read_full(fd, r->chunk, MiB);
+                if (n < 0)
+                        return err_errno(e, (int)n, "cannot read the manifest");
+                if (n == 0)
+                        return pack_finish(r->pack, e);
+                int q = pack_write(r->pack, r->chunk, (size_t)n, e);
+                if (q < 0)
+                        return q;
+        }
+}
+
+static int manifest_temp(struct run *r, int *ret_fd, struct err *e)
+{
+        _cleanup_free_ char *dir = io_join(r->env->data, "spool");
+        if (!dir)
+                return err_oom(e);
+        _cleanup_close_ int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return err_errno(e, -errno, "cannot make a file in %s", dir);
+        uint64_t size;
+        int q = manifest_write(r->catalog, r->a.id, fd, &size, e);
+        if (q < 0)
+                return q;
+        if (lseek(fd, 0, SEEK_SET) < 0)
+                return err_errno(e, -errno, "cannot read the manifest");
+        *ret_fd = steal_fd(&fd);
+        return 0;
+}
+
+int volumes_put_manifest(struct run *r, struct err *e)
+{
+        free(r->object);
+        if (!(r->object = stores_manifest_name(r->a.origin, r->a.id)))
+                return err_oom(e);
+        _cleanup_close_ int fd = -EBADF;
+        int q = manifest_temp(r, &fd, e);
+        if (q < 0)
+                return q;
+        const struct pack_sink sink = {.volume_begin = manifest_begin,
+                .block = manifest_block,
+                .part = manifest_part,
+                .volume_end = manifest_end,
+                .ctx = r};
+        struct pack_params p = {.kind = COMPRESS_LZMA,
+                .level = -1,
+                .volume_size = UINT64_MAX / 2,
+                .first_volume = 1};
+        q = make_pack(r, &sink, &p, e);
+        if (q == 0)
+                q = pack_file(r, fd, e);
+        pack_free(r->pack);
+        r->pack = NULL;
+        crash_point("manifest-stored");
+        return q;
+}
+
+/* ---- the end ---- */
+
+int volumes_forget(struct run *r, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        for (size_t i = 0; q == 0 && i < n; i++) {
+                struct store_upload *u = NULL;
+                if (!v[i].done && store_begin(r->store, v[i].object, 0, &u, NULL) == 0)
+                        store_abort(u); /* discards what an unfinished upload left */
+                q = store_remove(r->store, v[i].object, e);
+        }
+        _cleanup_free_ char *manifest = stores_manifest_name(r->a.origin, r->a.id);
+        if (!manifest)
+                return err_oom(e);
+        return q < 0 ? q : store_remove(r->store, manifest, e);
+}
+
+void volumes_close(struct run *r)
+{
+        pack_free(r->pack); /* stops the sink's thread before its upload goes */
+        r->pack = NULL;
+        store_abort(r->upload);
+        r->upload = NULL;
+        store_close(r->store);
+        r->store = NULL;
+        for (size_t i = 0; i < r->n_recipients; i++)
+                keys_public_free(r->recipients[i]);
+        free(r->recipients);
+        r->recipients = NULL;
+        r->n_recipients = 0;
+        free(r->object);
+        r->object = NULL;
+}

@@ -1,0 +1,296 @@
+#include "compress.h"
+
+#include <bzlib.h>
+#include <lzma.h>
+#include <zlib.h>
+#include <zstd.h>
+
+/* ---- names ---- */
+
+static const struct kind {
+        const char *name, *suffix;
+        int default_level, min_level, max_level;
+} kinds[] = {
+        [COMPRESS_NONE] = {"none", ".tar", 0, 0, 0},
+        [COMPRESS_LZMA] = {"lzma", ".tar.xz", 6, 0, 9},
+        [COMPRESS_GZIP] = {"gzip", ".tar.gz", 6, 1, 9},
+        [COMPRESS_BZIP2] = {"bzip2", ".tar.bz2", 9, 1, 9},
+        [COMPRESS_ZSTD] = {"zstd", ".tar.zst", 3, 1, 19},
+};
+
+const char *compress_suffix(enum compress_kind kind)
+{
+        return kinds[kind].suffix;
+}
+
+const char *compress_name(enum compress_kind kind)
+{
+        return kinds[kind].name;
+}
+
+int compress_parse(const char *name, enum compress_kind *ret)
+{
+        if (*name == 0) {
+                *ret = COMPRESS_NONE;
+                return 0;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (streq(name, kinds[i].name)) {
+                        *ret = (enum compress_kind)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+/* ---- one block ---- */
+
+struct compress_encoder {
+        enum compress_kind kind;
+        int level;
+        ZSTD_CCtx *zstd; /* also the judge of the trial */
+        z_stream gz;
+        bool gz_ready;
+        lzma_options_lzma lzma;
+};
+
+int compress_encoder_new(
+        enum compress_kind kind, int level, struct compress_encoder **ret, struct err *e)
+{
+        const struct kind *k = &kinds[kind];
+        if (level == -1)
+                level = k->default_level;
+        if (kind != COMPRESS_NONE && (level < k->min_level || level > k->max_level))
+                return err_set(e, -EINVAL,
+                        "COMPRESSION_LEVEL %d is not possible with %s: it takes %d to %d", level,
+                        k->name, k->min_level, k->max_level);
+        _cleanup_(compress_encoder_freep) struct compress_encoder *c = calloc(1, sizeof *c);
+        if (!c || !(c->zstd = ZSTD_createCCtx()))
+                return err_oom(e);
+        c->kind = kind;
+        c->level = level;
+        if (kind == COMPRESS_LZMA && lzma_lzma_preset(&c->lzma, (uint32_t)level))
+                return err_set(e, -EINVAL, "xz has no level %d", level);
+        *ret = steal(c);
+        return 0;
+}
+
+void compress_encoder_free(struct compress_encoder *c)
+{
+        if (!c)
+                return;
+        if (c->gz_ready)
+                deflateEnd(&c->gz);
+        ZSTD_freeCCtx(c->zstd);
+        free(c);
+}
+
+size_t compress_bound(enum compress_kind kind, size_t len)
+{
+        switch (kind) {
+        case COMPRESS_LZMA:
+                return lzma_block_buffer_bound(len) + 4;
+        case COMPRESS_GZIP:
+                return compressBound((uLong)len) + 64;
+        case COMPRESS_BZIP2:
+                return len + len / 50 + 1024;
+        case COMPRESS_ZSTD:
+                return ZSTD_compressBound(len);
+        case COMPRESS_NONE:
+                break;
+        }
+        return len;
+}
+
+#define SAMPLE      (8u * KiB)
+#define SAMPLES     48u
+#define TRIAL_LEAST (64u * KiB)
+
+/* A cheap trial: small pieces from all over the block, by zstd's fastest level. Photos, video and
+ * what is packed already come out as long as they went in; grinding them would gain nothing. */
+static bool is_incompressible(struct compress_encoder *c, const uint8_t *in, size_t len)
+{
+        if (len < TRIAL_LEAST)
+                return false;
+        uint8_t out[SAMPLE + SAMPLE / 4];
+        size_t n = MIN((size_t)SAMPLES, len / SAMPLE);
+        size_t step = len / n, before = 0, after = 0;
+        for (size_t i = 0; i < n; i++) {
+                size_t z = ZSTD_compressCCtx(c->zstd, out, sizeof out, in + i * step, SAMPLE, 1);
+                before += SAMPLE;
+                after += ZSTD_isError(z) ? SAMPLE : MIN(z, (size_t)SAMPLE);
+        }
+        return after >= before - before / 50;
+}
+
+static int encode_xz(struct compress_encoder *c, bool store, const void *in, size_t len, void *out,
+        size_t cap, size_t *ret_len, struct compress_block *ret, struct err *e)
+{
+        lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &c->lzma}, {LZMA_VLI_UNKNOWN, NULL}};
+        lzma_block block = {.version = 1, .check = LZMA_CHECK_CRC32, .filters = filters};
+        size_t pos = 0;
+        lzma_ret q = store ? lzma_block_uncomp_encode(&block, in, len, out, &pos, cap)
+                           : lzma_block_buffer_encode(&block, NULL, in, len, out, &pos, cap);
+        if (q == LZMA_MEM_ERROR)
+                return err_oom(e);
+        if (q != LZMA_OK)
+                return err_set(e, -EIO, "xz could not compress a block (%d)", (int)q);
+        *ret_len = pos;
+        *ret = (struct compress_block){.unpadded = lzma_block_unpadded_size(&block), .plain = len};
+        return 0;
+}
+
+static int encode_gzip(struct compress_encoder *c, bool store, const void *in, size_t len,
+        void *out, size_t cap, size_t *ret_len, struct err *e)
+{
+        int level = store ? 0 : c->level;
+        int q = Z_OK;
+        if (!c->gz_ready)
+                q = deflateInit2(&c->gz, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+        else
+                q = deflateReset(&c->gz);
+        if (q != Z_OK)
+                return err_oom(e);
+        c->gz_ready = true;
+        if (deflateParams(&c->gz, level, Z_DEFAULT_STRATEGY) != Z_OK)
+                return err_set(e, -EIO, "gzip could not be set to level %d", level);
+        c->gz.next_in = (Bytef *)in;
+        c->gz.avail_in = (uInt)len;
+        c->gz.next_out = out;
+        c->gz.avail_out = (uInt)cap;
+        if (deflate(&c->gz, Z_FINISH) != Z_STREAM_END)
+                return err_set(e, -EIO, "gzip could not compress a block");
+        *ret_len = cap - c->gz.avail_out;
+        return 0;
+}
+
+static int encode_bzip2(struct compress_encoder *c, const void *in, size_t len, void *out,
+        size_t cap, size_t *ret_len, struct err *e)
+{
+        unsigned n = (unsigned)cap;
+        int q = BZ2_bzBuffToBuffCompress(out, &n, (char *)in, (unsigned)len, c->level, 0, 0);
+        if (q == BZ_MEM_ERROR)
+                return err_oom(e);
+        if (q != BZ_OK)
+                return err_set(e, -EIO, "bzip2 could not compress a block (%d)", q);
+        *ret_len = n;
+        return 0;
+}
+
+static int encode_zstd(struct compress_encoder *c, bool store, const void *in, size_t len,
+        void *out, size_t cap, size_t *ret_len, struct err *e)
+{
+        ZSTD_CCtx_reset(c->zstd, ZSTD_reset_session_and_parameters);
+        ZSTD_CCtx_setParameter(c->zstd, ZSTD_c_compressionLevel, store ? -50 : c->level);
+        size_t n = ZSTD_compress2(c->zstd, out, cap, in, len);
+        if (ZSTD_isError(n))
+                return err_set(
+                        e, -EIO, "zstd could not compress a block: %s", ZSTD_getErrorName(n));
+        *ret_len = n;
+        return 0;
+}
+
+int compress_encode(struct compress_encoder *c, const void *in, size_t len, void *out, size_t cap,
+        size_t *ret_len, struct compress_block *ret_block, struct err *e)
+{
+        bool store = c->kind != COMPRESS_NONE && is_incompressible(c, in, len);
+        *ret_block = (struct compress_block){.plain = len};
+        int q = 0;
+        switch (c->kind) {
+        case COMPRESS_LZMA:
+                return encode_xz(c, store, in, len, out, cap, ret_len, ret_block, e);
+        case COMPRESS_GZIP:
+                q = encode_gzip(c, store, in, len, out, cap, ret_len, e);
+                break;
+        case COMPRESS_BZIP2:
+                q = encode_bzip2(c, in, len, out, cap, ret_len, e);
+                break;
+        case COMPRESS_ZSTD:
+                q = encode_zstd(c, store, in, len, out, cap, ret_len, e);
+                break;
+        case COMPRESS_NONE:
+                if (len > cap)
+                        return err_set(e, -EINVAL, "the buffer is too small for a block");
+                memcpy(out, in, len);
+                *ret_len = len;
+        }
+        ret_block->unpadded = q == 0 ? *ret_len : 0;
+        return q;
+}
+
+/* ---- the file around the blocks ---- */
+
+struct compress_file {
+        enum compress_kind kind;
+        lzma_index *index;
+        uint8_t head[LZMA_STREAM_HEADER_SIZE];
+        uint8_t *tail;
+};
+
+int compress_file_new(enum compress_kind kind, struct compress_file **ret, struct err *e)
+{
+        _cleanup_(compress_file_freep) struct compress_file *f = calloc(1, sizeof *f);
+        if (!f)
+                return err_oom(e);
+        f->kind = kind;
+        if (kind == COMPRESS_LZMA) {
+                lzma_stream_flags flags = {.check = LZMA_CHECK_CRC32};
+                f->index = lzma_index_init(NULL);
+                if (!f->index || lzma_stream_header_encode(&flags, f->head) != LZMA_OK)
+                        return err_oom(e);
+        }
+        *ret = steal(f);
+        return 0;
+}
+
+void compress_file_free(struct compress_file *f)
+{
+        if (!f)
+                return;
+        lzma_index_end(f->index, NULL);
+        free(f->tail);
+        free(f);
+}
+
+const void *compress_head(struct compress_file *f, size_t *ret_len)
+{
+        *ret_len = f->kind == COMPRESS_LZMA ? sizeof f->head : 0;
+        return f->head;
+}
+
+int compress_add(struct compress_file *f, const struct compress_block *b, struct err *e)
+{
+        if (f->kind != COMPRESS_LZMA)
+                return 0;
+        lzma_ret q = lzma_index_append(f->index, NULL, b->unpadded, b->plain);
+        return q == LZMA_OK
+                       ? 0
+                       : err_set(e, q == LZMA_MEM_ERROR ? -ENOMEM : -EFBIG,
+                                 "the index of the xz file cannot take another block (%d)", (int)q);
+}
+
+size_t compress_tail_size(const struct compress_file *f)
+{
+        return f->kind == COMPRESS_LZMA
+                       ? (size_t)lzma_index_size(f->index) + LZMA_STREAM_HEADER_SIZE
+                       : 0;
+}
+
+int compress_tail(struct compress_file *f, const void **ret, size_t *ret_len, struct err *e)
+{
+        *ret = f->head;
+        *ret_len = 0;
+        if (f->kind != COMPRESS_LZMA)
+                return 0;
+        size_t n = compress_tail_size(f), pos = 0;
+        free(f->tail);
+        if (!(f->tail = malloc(n)))
+                return err_oom(e);
+        lzma_stream_flags flags = {
+                .check = LZMA_CHECK_CRC32, .backward_size = lzma_index_size(f->index)};
+        if (lzma_index_buffer_encode(f->index, f->tail, &pos, n) != LZMA_OK ||
+                lzma_stream_footer_encode(&flags, f->tail + pos) != LZMA_OK)
+                return err_set(e, -EIO, "the index of the xz file could not be written");
+        *ret = f->tail;
+        *ret_len = n;
+        return 0;
+}

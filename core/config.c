@@ -1,0 +1,415 @@
+#include "config.h"
+
+#include "buf.h"
+#include "config_internal.h"
+#include "io.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+/* ---- the keys ---- */
+
+static const struct config_key keys[] = {
+        {"COMPRESSION", KEY_COMPRESSION, offsetof(struct config, compression), 0},
+        {"COMPRESSION_LEVEL", KEY_LEVEL, offsetof(struct config, compression_level), 0},
+        {"COMPRESSION_WORKERS", KEY_UNSIGNED, offsetof(struct config, workers), 0},
+        {"TMP_DIR", KEY_PATH, offsetof(struct config, tmp_dir), 0},
+        {"JSON_DATABASE", KEY_PATH, offsetof(struct config, json_database), 0},
+        {"PUBL_RSA_KEY_PATH", KEY_PATHS, offsetof(struct config, public_keys), 0},
+        {"PRIV_RSA_KEY_PATH", KEY_PATH, offsetof(struct config, private_key), 0},
+        {"PRIV_RSA_KEY_PASSPHRASE_FILE", KEY_PATH, offsetof(struct config, passphrase_file), 0},
+        {"VAULT", KEY_VAULT, offsetof(struct config, vault), 0},
+        {"VAULT_NAME", KEY_STRING, offsetof(struct config, vault_name), 0},
+        {"REGION_NAME", KEY_STRING, offsetof(struct config, region_name), 0},
+        {"AWS_ACCESS_KEY_ID", KEY_STRING, offsetof(struct config, aws_access_key_id),
+                CONFIG_SECRET},
+        {"AWS_SECRET_ACCESS_KEY", KEY_STRING, offsetof(struct config, aws_secret_access_key),
+                CONFIG_SECRET},
+        {"AWS_PROFILE", KEY_STRING, offsetof(struct config, aws_profile), 0},
+        {"STORAGE_CLASS", KEY_STRING, offsetof(struct config, storage_class), 0},
+        {"ENDPOINT_URL", KEY_STRING, offsetof(struct config, endpoint_url), 0},
+        {"PATH_STYLE", KEY_BOOL, offsetof(struct config, path_style), 0},
+        {"EXCLUDE", KEY_STRINGS, offsetof(struct config, exclude), 0},
+        {"VOLUME_SIZE", KEY_BYTES, offsetof(struct config, volume_size), 0},
+        {"SPOOL_LIMIT", KEY_BYTES, offsetof(struct config, spool_limit), 0},
+        {"UPLOAD_CONCURRENCY", KEY_UNSIGNED, offsetof(struct config, upload_concurrency), 0},
+        {"UPLOAD_RATE_LIMIT", KEY_BYTES, offsetof(struct config, upload_rate_limit), 0},
+        {"UPLOAD_WINDOW", KEY_WINDOW, offsetof(struct config, upload_window), 0},
+        {"RESTORE_TIER", KEY_TIER, offsetof(struct config, restore_tier), 0},
+        {"RESTORE_DAYS", KEY_UNSIGNED, offsetof(struct config, restore_days), 0},
+        {"COST_LIMIT", KEY_REAL, offsetof(struct config, cost_limit), 0},
+        {"MOUNTPOINT", KEY_PATH, offsetof(struct config, mountpoint), 0},
+        {"PRIVATE_DESCRIPTIONS", KEY_BOOL, offsetof(struct config, private_descriptions), 0},
+        {"NOTIFY_COMMAND", KEY_STRING, offsetof(struct config, notify_command), 0},
+};
+
+const struct config_key *config_keys(size_t *ret_n)
+{
+        *ret_n = ARRAY_SIZE(keys);
+        return keys;
+}
+
+static const struct config_key *find_key(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (streq(keys[i].name, name))
+                        return &keys[i];
+        return NULL;
+}
+
+static bool alike(const char *a, const char *b)
+{
+        for (; *a && *b; a++, b++) {
+                char x = *a >= 'a' && *a <= 'z' ? (char)(*a - 32) : *a;
+                if (x != *b && !(x == '-' && *b == '_'))
+                        return false;
+        }
+        return *a == *b;
+}
+
+static const char *suggestion(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (alike(name, keys[i].name) || strstr(keys[i].name, name) ||
+                        strstr(name, keys[i].name))
+                        return keys[i].name;
+        return NULL;
+}
+
+/* ---- places ---- */
+
+static const char *home_folder(void)
+{
+        const char *h = getenv("HOME");
+        if (h && *h == '/')
+                return h;
+        const struct passwd *pw = getpwuid(geteuid());
+        return pw ? pw->pw_dir : "/";
+}
+
+char *config_expand(const char *s, const char *base)
+{
+        const char *rest;
+        if ((rest = startswith(s, "~/")) || (rest = startswith(s, "$HOME/")) ||
+                (rest = startswith(s, "${HOME}/")))
+                return io_join(home_folder(), rest);
+        if (streq(s, "~") || streq(s, "$HOME") || streq(s, "${HOME}"))
+                return strdup(home_folder());
+        return *s == '/' ? strdup(s) : io_join(base, s);
+}
+
+static char *absolute(const char *path)
+{
+        if (*path == '/')
+                return strdup(path);
+        _cleanup_free_ char *cwd = getcwd(NULL, 0);
+        return cwd ? io_join(cwd, path) : NULL;
+}
+
+static char *xdg(const char *variable, const char *fallback)
+{
+        const char *v = getenv(variable);
+        _cleanup_free_ char *base = v && *v == '/' ? strdup(v) : io_join(home_folder(), fallback);
+        return base ? io_join(base, "autoglacier") : NULL;
+}
+
+static int set_places(struct config *c, struct err *e)
+{
+        const char *home = getenv("AUTOGLACIER_HOME");
+        if (home && *home) {
+                c->home = absolute(home);
+                c->data = c->home ? io_join(c->home, "data") : NULL;
+                c->jobs = c->home ? io_join(c->home, "jobs") : NULL;
+                return c->data && c->jobs ? 0 : err_oom(e);
+        }
+        _cleanup_free_ char *conf = xdg("XDG_CONFIG_HOME", ".config");
+        c->data = xdg("XDG_DATA_HOME", ".local/share");
+        c->jobs = conf ? io_join(conf, "jobs") : NULL;
+        return c->data && c->jobs ? 0 : err_oom(e);
+}
+
+static char *default_file(const struct config *c)
+{
+        if (c->home)
+                return io_join(c->home, "CONFIG.json");
+        _cleanup_free_ char *conf = xdg("XDG_CONFIG_HOME", ".config");
+        return conf ? io_join(conf, "CONFIG.json") : NULL;
+}
+
+/* ---- defaults ---- */
+
+static char *below_data(const struct config *c, const char *path)
+{
+        return io_join(c->data, path);
+}
+
+static int default_lists(struct config *c)
+{
+        if (!c->public_keys) {
+                c->public_keys = calloc(2, sizeof(char *));
+                if (!c->public_keys || !(c->public_keys[0] = below_data(c, "keys/public.pem")))
+                        return -ENOMEM;
+        }
+        if (!c->exclude && !(c->exclude = calloc(1, sizeof(char *))))
+                return -ENOMEM;
+        return 0;
+}
+
+static int default_vault(struct config *c)
+{
+        if (c->vault)
+                return 0;
+        int n;
+        if (c->vault_name)
+                n = asprintf(&c->vault, "glacier://%s", c->vault_name);
+        else
+                n = asprintf(&c->vault, "dir:%s/store", c->data);
+        if (n < 0)
+                c->vault = NULL;
+        return n < 0 ? -ENOMEM : 0;
+}
+
+static int fill_in(struct config *c, struct err *e)
+{
+        const char *tmp = getenv("TMPDIR");
+        if (default_lists(c) < 0 || default_vault(c) < 0 ||
+                (!c->private_key && !(c->private_key = below_data(c, "keys/private.pem"))) ||
+                (!c->tmp_dir && !(c->tmp_dir = strdup(tmp && *tmp == '/' ? tmp : "/tmp"))) ||
+                (!c->storage_class && !(c->storage_class = strdup("DEEP_ARCHIVE"))) ||
+                (!c->restore_tier && !(c->restore_tier = strdup("bulk"))) ||
+                (!c->mountpoint && !(c->mountpoint = io_join(home_folder(), "glacier"))))
+                return err_oom(e);
+        return 0;
+}
+
+static struct config *new_config(void)
+{
+        struct config *c = calloc(1, sizeof *c);
+        if (c) {
+                c->compression = COMPRESS_LZMA;
+                c->compression_level = -1;
+                c->volume_size = 8 * GiB;
+                c->spool_limit = 32 * GiB;
+                c->upload_concurrency = 4;
+                c->restore_days = 7;
+                c->cost_limit = 5;
+        }
+        return c;
+}
+
+/* ---- reading ---- */
+
+/* jansson keeps no lines of values: the key is looked for where it stands as a key at depth one. */
+static int line_of(const char *text, size_t len, const char *key)
+{
+        int line = 1, depth = 0;
+        size_t n = strlen(key);
+        for (size_t i = 0; i < len; i++) {
+                if (text[i] == '\n') {
+                        line++;
+                } else if (text[i] == '{' || text[i] == '[') {
+                        depth++;
+                } else if (text[i] == '}' || text[i] == ']') {
+                        depth--;
+                } else if (text[i] == '"') {
+                        size_t start = ++i;
+                        while (i < len && text[i] != '"')
+                                i += text[i] == '\\' ? 2 : 1;
+                        size_t end = i + 1;
+                        while (end < len && (text[end] == ' ' || text[end] == '\t'))
+                                end++;
+                        if (depth == 1 && i <= len && i - start == n &&
+                                memcmp(text + start, key, n) == 0 && end < len && text[end] == ':')
+                                return line;
+                }
+        }
+        return line;
+}
+
+struct source {
+        const char *text, *name;
+        size_t len;
+};
+
+static int set_all(struct config *c, const json_t *o, const struct source *s, struct err *e)
+{
+        const char *key;
+        json_t *value;
+        json_object_foreach((json_t *)o, key, value)
+        {
+                const struct config_key *k = find_key(key);
+                int line = line_of(s->text, s->len, key);
+                if (!k) {
+                        const char *like = suggestion(key);
+                        return err_set(e, -EINVAL, "%s:%d: unknown key %s%s%s", s->name, line, key,
+                                like ? "; did you mean " : "", like ? like : "");
+                }
+                struct err why = {0};
+                int q = config_set(c, k, value, &why);
+                if (q < 0)
+                        return err_set(e, q, "%s:%d: %s: %s", s->name, line, key, why.text);
+        }
+        return 0;
+}
+
+static bool has_secret(const json_t *o)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (keys[i].flags & CONFIG_SECRET && json_object_get(o, keys[i].name))
+                        return true;
+        return false;
+}
+
+static int parse_text(struct config *c, const struct source *s, bool *ret_secret, struct err *e)
+{
+        json_error_t why;
+        json_auto_t *o = json_loadb(s->text, s->len, JSON_REJECT_DUPLICATES, &why);
+        if (!o)
+                return err_set(e, -EINVAL, "%s:%d:%d: %s", s->name, why.line, why.column, why.text);
+        if (!json_is_object(o))
+                return err_set(e, -EINVAL,
+                        "%s:1: the configuration must be one dictionary: { ... }", s->name);
+        *ret_secret = has_secret(o);
+        int q = set_all(c, o, s, e);
+        if (q == 0)
+                q = config_note_sources(c, o) < 0 ? err_oom(e) : 0;
+        return q;
+}
+
+static int finish(struct config *c, struct err *e)
+{
+        int q = fill_in(c, e);
+        if (q == 0 && !c->effective && config_note_sources(c, NULL) < 0)
+                q = err_oom(e);
+        return q;
+}
+
+int config_parse(const char *text, size_t len, const char *name, struct config **ret, struct err *e)
+{
+        _cleanup_(config_freep) struct config *c = new_config();
+        bool secret;
+        if (!c)
+                return err_oom(e);
+        int q = set_places(c, e);
+        if (q == 0 && !(c->file = absolute(name)))
+                q = err_oom(e);
+        if (q == 0)
+                q = parse_text(c, &(struct source){text, name, len}, &secret, e);
+        if (q == 0)
+                q = finish(c, e);
+        if (q == 0)
+                *ret = steal(c);
+        return q;
+}
+
+static int check_secret_mode(const char *file, struct err *e)
+{
+        struct stat st;
+        if (stat(file, &st) < 0)
+                return err_errno(e, -errno, "cannot look at %s", file);
+        if (st.st_mode & 077)
+                return err_set(e, -EINVAL,
+                        "%s holds a secret, but others can read it; make it yours alone with: "
+                        "chmod 600 %s",
+                        file, file);
+        return 0;
+}
+
+static int read_config(struct config *c, bool must_exist, struct err *e)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int q = io_read_file(AT_FDCWD, c->file, 1 * MiB, &b, e);
+        if (q == -ENOENT && !must_exist)
+                return 0;
+        if (q < 0)
+                return q;
+        c->exists = true;
+        bool secret = false;
+        q = parse_text(c, &(struct source){buf_str(&b), c->file, b.len}, &secret, e);
+        if (q == 0 && secret)
+                q = check_secret_mode(c->file, e);
+        return q;
+}
+
+int config_load(const char *path, struct config **ret, struct err *e)
+{
+        _cleanup_(config_freep) struct config *c = new_config();
+        if (!c)
+                return err_oom(e);
+        int q = set_places(c, e);
+        if (q < 0)
+                return q;
+        c->file = path ? absolute(path) : default_file(c);
+        if (!c->file)
+                return err_oom(e);
+        if ((q = read_config(c, path != NULL, e)) < 0 || (q = finish(c, e)) < 0)
+                return q;
+        *ret = steal(c);
+        return 0;
+}
+
+static void free_list(char **v)
+{
+        for (size_t i = 0; v && v[i]; i++)
+                free(v[i]);
+        free(v);
+}
+
+void config_free(struct config *c)
+{
+        if (!c)
+                return;
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                void *slot = (char *)c + keys[i].offset;
+                if (config_is_string(keys[i].type))
+                        free(*(char **)slot);
+                else if (keys[i].type == KEY_PATHS || keys[i].type == KEY_STRINGS)
+                        free_list(*(char ***)slot);
+        }
+        free(c->file);
+        free(c->home);
+        free(c->data);
+        free(c->jobs);
+        free(c->effective);
+        free(c);
+}
+
+/* ---- places that would eat themselves ---- */
+
+static bool inside_own_mount(const char *path)
+{
+        _cleanup_free_ char *probe = strdup(path);
+        struct stat st;
+        while (probe && stat(probe, &st) < 0) {
+                char *slash = strrchr(probe, '/');
+                if (!slash || slash == probe)
+                        return false;
+                *slash = 0;
+        }
+        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+        if (!probe || !f)
+                return false;
+        char line[4096];
+        while (fgets(line, sizeof line, f)) {
+                unsigned major, minor;
+                if (sscanf(line, "%*d %*d %u:%u", &major, &minor) == 2 &&
+                        strstr(line, " - fuse.autoglacier ") &&
+                        st.st_dev == (dev_t)(((unsigned long long)major << 8) | minor))
+                        return true;
+        }
+        return false;
+}
+
+int config_check_places(const struct config *c, struct err *e)
+{
+        const char *dir = startswith(c->vault, "dir:");
+        const char *places[] = {c->data, dir};
+        for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+                if (places[i] && inside_own_mount(places[i]))
+                        return err_set(e, -EINVAL,
+                                "%s lies inside an autoglacier mount; it must be outside",
+                                places[i]);
+        return 0;
+}

@@ -1,0 +1,65 @@
+/* engine_internal.h - shared by the engine_*.c files and nobody else. */
+#pragma once
+
+#include "engine.h"
+
+#include "buf.h"
+#include "catalog.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A commit or backup made here whose lock this engine holds until the job has been begun. */
+struct held {
+        struct held *next;
+        char *id;
+        int lock;
+        struct buf text; /* description so far */
+        bool sealed;
+};
+
+struct engine {
+        const struct config *config;
+        enum engine_mode mode;
+        char *mountpoint; /* or NULL */
+        struct staging *staging;
+        int data_fd, locks_fd, mount_lock;
+
+        pthread_mutex_t lock; /* held, poked, idle, refusal, help */
+        pthread_cond_t cond;
+        struct held *held;
+        bool poked;
+        bool idle; /* the worker has looked at everything and nothing could go on */
+        struct buf refusal;
+        struct buf help; /* the last help text, for a second or two */
+        int64_t help_made;
+
+        pthread_t worker;
+        bool started;
+        atomic_bool stop;
+
+        void (*on_change)(void *ctx, const char *id);
+        void *on_change_ctx;
+};
+
+/* engine_jobs.c */
+int jobs_lock(struct engine *g, const char *id, int *ret_fd,
+        struct err *e); /* -EAGAIN: somebody runs it */
+void jobs_unlock(struct engine *g, const char *id, int fd, bool finished);
+void jobs_poke(struct engine *g);
+int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e);
+
+/* engine_rows.c: the row of a new job, and the same as JSON beside a frozen tree */
+int rows_new(struct engine *g, struct catalog *c, const char *text, struct catalog_archive *ret,
+        struct err *e);
+char *rows_to_json(const struct catalog_archive *a);
+int rows_from_json(const char *json, struct catalog_archive *ret, struct err *e);
+
+/* engine_recover.c */
+int recover_staging(struct engine *g, struct catalog *c, struct err *e);
+
+/* engine_held.c */
+struct held *held_find(struct engine *g, const char *id); /* under the lock */
+int held_add(struct engine *g, const char *id, int lock, const char *text, size_t len);
+int held_take(struct engine *g, const char *id); /* its lock's descriptor, or -ENOENT */
+void held_drop_all(struct engine *g);

@@ -1,0 +1,322 @@
+#include "engine_internal.h"
+
+#include "clock.h"
+#include "commit.h"
+#include "config.h"
+#include "io.h"
+#include "staging.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#define LOOK_AGAIN_NS (2 * CLOCK_NSEC)
+
+/* ---- job locks ---- */
+
+int jobs_lock(struct engine *g, const char *id, int *ret_fd, struct err *e)
+{
+        _cleanup_free_ char *name = NULL;
+        if (asprintf(&name, "%s.lock", id) < 0) {
+                name = NULL;
+                return err_oom(e);
+        }
+        return io_lock_file(g->locks_fd, name, ret_fd, e);
+}
+
+/* `finished`: no program will ever look for this job again, so its file may go. */
+void jobs_unlock(struct engine *g, const char *id, int fd, bool finished)
+{
+        _cleanup_free_ char *name = NULL;
+        if (finished && asprintf(&name, "%s.lock", id) >= 0)
+                (void)unlinkat(g->locks_fd, name, 0); /* one that stays is only litter */
+        base_closep(&fd);
+}
+
+void jobs_poke(struct engine *g)
+{
+        pthread_mutex_lock(&g->lock);
+        g->poked = true;
+        g->idle = false;
+        pthread_cond_broadcast(&g->cond);
+        pthread_mutex_unlock(&g->lock);
+}
+
+/* ---- one job ---- */
+
+static void changed(void *ctx, const char *id)
+{
+        struct engine *g = ctx;
+        pthread_mutex_lock(&g->lock);
+        void (*fn)(void *, const char *) = g->on_change;
+        void *fn_ctx = g->on_change_ctx;
+        pthread_mutex_unlock(&g->lock);
+        if (fn)
+                fn(fn_ctx, id);
+}
+
+/* A job runs under the configuration it was made under; the default file may have gone since. */
+static int job_config(
+        struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e)
+{
+        struct catalog_archive a = {0};
+        int q = catalog_archive_get(c, id, &a, e);
+        if (q < 0)
+                return q;
+        *ret = NULL;
+        if (*a.config_file && !streq(a.config_file, g->config->file) &&
+                access(a.config_file, F_OK) == 0)
+                q = config_load(a.config_file, ret, e);
+        catalog_archive_done(&a);
+        return q;
+}
+
+static bool is_finished(struct catalog *c, const char *id)
+{
+        struct catalog_archive a = {0};
+        int q = catalog_archive_get(c, id, &a, NULL);
+        bool done = q == -ENOENT ||
+                    (q == 0 && (a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE) &&
+                            a.released);
+        catalog_archive_done(&a);
+        return done;
+}
+
+int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
+{
+        _cleanup_(config_freep) struct config *own = NULL;
+        int q = job_config(g, c, id, &own, e);
+        if (q == 0)
+                q = catalog_archive_set_runner(c, id, getpid(), e);
+        if (q == 0) {
+                const struct commit_env env = {
+                        .config = own ? own : g->config,
+                        .data = g->config->data,
+                        .staging = g->staging,
+                        .catalog = c,
+                        .stop = &g->stop,
+                        .changed = changed,
+                        .ctx = g,
+                };
+                q = commit_run(&env, id, e);
+                (void)catalog_archive_set_runner(
+                        c, id, 0, NULL); /* only for show; the lock is what counts */
+        }
+        jobs_unlock(g, id, lock, is_finished(c, id));
+        return q;
+}
+
+int engine_run(struct engine *g, const char *id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        int q = engine_catalog(g, &c, e);
+        if (q < 0)
+                return q;
+        int lock = held_take(g, id);
+        if (lock < 0) {
+                q = jobs_lock(g, id, &lock, e);
+                if (q == -EAGAIN)
+                        return err_set(e, -EBUSY, "another program is working on %s", id);
+                if (q < 0)
+                        return q;
+        }
+        return jobs_run(g, c, id, lock, e);
+}
+
+/* ---- which jobs ---- */
+
+struct choice {
+        struct engine *g;
+        char **ids;
+        size_t n;
+        bool oom;
+        int64_t now;
+};
+
+static bool can_go_on(const struct catalog_archive *a, int64_t now)
+{
+        switch (a->state) {
+        case ARCHIVE_QUEUED:
+        case ARCHIVE_GATHERING:
+        case ARCHIVE_UPLOADING:
+                return true;
+        case ARCHIVE_WAITING:
+                return a->retry_at <= now || a->abort_wanted;
+        case ARCHIVE_STORED:
+        case ARCHIVE_INCOMPLETE:
+                return !a->released;
+        case ARCHIVE_FAILED:
+                return a->abort_wanted;
+        case ARCHIVE_PREPARED:
+        case ARCHIVE_DELETED:
+                break;
+        }
+        return false;
+}
+
+static int choose(void *ctx, const struct catalog_archive *a)
+{
+        struct choice *k = ctx;
+        if (!can_go_on(a, k->now))
+                return 0;
+        char **v = reallocarray(k->ids, k->n + 1, sizeof *v);
+        if (v)
+                k->ids = v;
+        if (!v || !(v[k->n] = strdup(a->id))) {
+                k->oom = true;
+                return 1;
+        }
+        k->n++;
+        return 0;
+}
+
+static void choice_done(struct choice *k)
+{
+        for (size_t i = 0; i < k->n; i++)
+                free(k->ids[i]);
+        free(k->ids);
+}
+
+int engine_pending(struct engine *g, unsigned *ret, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        int q = engine_catalog(g, &c, e);
+        if (q < 0)
+                return q;
+        _cleanup_(choice_done) struct choice k = {.g = g, .now = INT64_MAX};
+        q = catalog_archive_each(c, choose, &k, e);
+        if (q < 0)
+                return q;
+        *ret = (unsigned)k.n;
+        return 0;
+}
+
+/* Runs every job that can go on and that nobody else runs. True if one was run. */
+static bool look_once(struct engine *g, struct catalog *c)
+{
+        _cleanup_(choice_done) struct choice k = {.g = g, .now = clock_now()};
+        if (catalog_archive_each(c, choose, &k, NULL) < 0)
+                return false;
+        bool ran = false;
+        for (size_t i = 0; i < k.n && !atomic_load(&g->stop); i++) {
+                int lock;
+                if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
+                        continue; /* its maker or another program has it */
+                struct err why = {0};
+                int q = jobs_run(g, c, k.ids[i], lock, &why);
+                ran |= q != -EAGAIN;
+        }
+        return ran;
+}
+
+static void wait_for_news(struct engine *g)
+{
+        int64_t until = clock_monotonic() + LOOK_AGAIN_NS;
+        struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+        pthread_mutex_lock(&g->lock);
+        if (!g->poked) {
+                g->idle = true;
+                pthread_cond_broadcast(&g->cond);
+                (void)pthread_cond_timedwait(&g->cond, &g->lock, &ts); /* time-out: look again */
+        }
+        g->poked = false;
+        pthread_mutex_unlock(&g->lock);
+}
+
+static void *work(void *arg)
+{
+        struct engine *g = arg;
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        while (!atomic_load(&g->stop)) {
+                bool ran = false;
+                if (c || engine_catalog(g, &c, NULL) == 0) {
+                        (void)recover_staging(g, c, NULL); /* tried again in two seconds */
+                        ran = look_once(g, c);
+                }
+                if (!ran)
+                        wait_for_news(g);
+        }
+        return NULL;
+}
+
+int engine_start(struct engine *g, struct err *e)
+{
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int q = pthread_create(&g->worker, NULL, work, g);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (q != 0)
+                return err_errno(e, -q, "cannot start a thread");
+        g->started = true;
+        return 0;
+}
+
+void engine_drain(struct engine *g, const volatile bool *stop)
+{
+        jobs_poke(g);
+        pthread_mutex_lock(&g->lock);
+        while (!*stop && !g->idle) {
+                int64_t until = clock_monotonic() + CLOCK_NSEC / 5;
+                struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+                (void)pthread_cond_timedwait(&g->cond, &g->lock, &ts); /* a signal sets *stop */
+        }
+        pthread_mutex_unlock(&g->lock);
+}
+
+/* ---- again, and back ---- */
+
+int engine_retry(struct engine *g, const char *id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        struct catalog_archive a = {0};
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = catalog_archive_get(c, id, &a, e);
+        if (q < 0)
+                return q;
+        if (a.state == ARCHIVE_FAILED || a.state == ARCHIVE_WAITING)
+                q = catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
+        else
+                q = err_set(e, -EINVAL, "%s is %s; only what failed or waits can be tried again",
+                        a.name, archive_state_name(a.state));
+        catalog_archive_done(&a);
+        if (q == 0)
+                jobs_poke(g);
+        return q;
+}
+
+static int abort_here(struct engine *g, struct catalog *c, const char *id, struct err *e)
+{
+        int lock = held_take(g, id);
+        if (lock < 0 && jobs_lock(g, id, &lock, NULL) < 0)
+                return 0; /* whoever runs it has seen the wish within a second */
+        const struct commit_env env = {.config = g->config,
+                .data = g->config->data,
+                .staging = g->staging,
+                .catalog = c,
+                .stop = &g->stop,
+                .changed = changed,
+                .ctx = g};
+        int q = commit_abort(&env, id, e);
+        jobs_unlock(g, id, lock, q == 0);
+        return q;
+}
+
+int engine_abort(struct engine *g, const char *id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        struct catalog_archive a = {0};
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = catalog_archive_get(c, id, &a, e);
+        if (q < 0)
+                return q;
+        if (a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE)
+                q = err_set(e, -EBUSY,
+                        "%s is stored already; autoglacier delete removes it from the store",
+                        a.name);
+        catalog_archive_done(&a);
+        if (q == 0)
+                q = catalog_archive_want_abort(c, id, true, e);
+        return q < 0 ? q : abort_here(g, c, id, e);
+}

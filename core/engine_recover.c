@@ -1,0 +1,126 @@
+#include "engine_internal.h"
+
+#include "config.h"
+#include "staging.h"
+
+struct list {
+        char **ids;
+        size_t n;
+};
+
+static void list_done(struct list *l)
+{
+        for (size_t i = 0; i < l->n; i++)
+                free(l->ids[i]);
+        free(l->ids);
+}
+
+static int list_add(struct list *l, const char *id)
+{
+        char **v = reallocarray(l->ids, l->n + 1, sizeof *v);
+        if (!v)
+                return -ENOMEM;
+        l->ids = v;
+        if (!(v[l->n] = strdup(id)))
+                return -ENOMEM;
+        l->n++;
+        return 0;
+}
+
+static int add_frozen(void *ctx, const char *id, struct err *e)
+{
+        return list_add(ctx, id) < 0 ? err_oom(e) : 0;
+}
+
+static int add_prepared(void *ctx, const struct catalog_archive *a)
+{
+        return a->state == ARCHIVE_PREPARED ? list_add(ctx, a->id) : 0;
+}
+
+/* The row was lost (an older catalogue was put back, say), the tree was not. */
+static int adopt(struct engine *g, struct catalog *c, const char *id, struct err *e)
+{
+        struct catalog_archive there = {0};
+        if (catalog_archive_get(c, id, &there, NULL) == 0) { /* somebody was quicker */
+                catalog_archive_done(&there);
+                return 0;
+        }
+        if (staging_frozen_is_empty(g->staging, id))
+                return staging_release(
+                        g->staging, id, e); /* a freeze that never came to its exchange */
+        _cleanup_free_ char *json = NULL;
+        struct err why = {0};
+        struct catalog_archive a = {0};
+        int q = staging_read_json(g->staging, id, &json, &why);
+        if (q == 0)
+                q = rows_from_json(json, &a, &why);
+        if (q < 0 && (q = rows_new(g, c, "found in the staging folder", &a, e)) == 0) {
+                free(a.id);
+                free(a.spec);
+                a.id = strdup(id);
+                a.spec = strdup("{\"tree\":true}");
+                if (!a.id || !a.spec)
+                        q = err_oom(e);
+        }
+        a.has_tree = true;
+        if (q == 0)
+                q = catalog_archive_add(c, &a, e);
+        if (q == 0)
+                q = catalog_event(c, id, 'w',
+                        "adopted: its staged files were there, its row in the catalogue was not",
+                        e);
+        if (q == 0)
+                q = catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
+        catalog_archive_done(&a);
+        return q;
+}
+
+/* A row whose writer died: with a frozen tree the commit goes on, without one it never happened. */
+static int settle_prepared(struct engine *g, struct catalog *c, const char *id, struct err *e)
+{
+        struct catalog_archive a = {0};
+        int q = catalog_archive_get(c, id, &a, e);
+        if (q < 0)
+                return q == -ENOENT ? 0 : q;
+        bool has_tree = a.has_tree, prepared = a.state == ARCHIVE_PREPARED;
+        catalog_archive_done(&a);
+        if (!prepared)
+                return 0;
+        if (!has_tree || !staging_frozen_is_empty(g->staging, id))
+                return catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
+        q = staging_release(g->staging, id, e);
+        return q < 0 ? q : catalog_archive_remove(c, id, e);
+}
+
+static int with_lock(struct engine *g, struct catalog *c, const char *id,
+        int (*fn)(struct engine *g, struct catalog *c, const char *id, struct err *e),
+        struct err *e)
+{
+        int fd;
+        int q = jobs_lock(g, id, &fd, NULL);
+        if (q < 0)
+                return 0; /* somebody is at it */
+        q = fn(g, c, id, e);
+        jobs_unlock(g, id, fd, false);
+        return q;
+}
+
+int recover_staging(struct engine *g, struct catalog *c, struct err *e)
+{
+        _cleanup_(list_done) struct list prepared = {0};
+        _cleanup_(list_done) struct list frozen = {0};
+        int q = catalog_archive_each(c, add_prepared, &prepared, e);
+        for (size_t i = 0; q == 0 && i < prepared.n; i++)
+                q = with_lock(g, c, prepared.ids[i], settle_prepared, e);
+        if (q == 0)
+                q = staging_each_frozen(g->staging, add_frozen, &frozen, e);
+        for (size_t i = 0; q == 0 && i < frozen.n; i++) {
+                struct catalog_archive a = {0};
+                int r = catalog_archive_get(c, frozen.ids[i], &a, e);
+                catalog_archive_done(&a);
+                if (r == -ENOENT)
+                        r = with_lock(g, c, frozen.ids[i], adopt, e);
+                q = r;
+        }
+        return q;
+}

@@ -1,0 +1,290 @@
+#include "pack_internal.h"
+
+#include "keys.h"
+
+#include <signal.h>
+
+#define MAX_WORKERS 8u
+
+/* ---- errors ---- */
+
+void pack_fail(struct pack *p, const struct err *why)
+{
+        pthread_mutex_lock(&p->lock);
+        if (!p->failed.code)
+                p->failed = *why;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->lock);
+}
+
+void pack_cancel(struct pack *p)
+{
+        struct err why = {0};
+        err_set(&why, -ECANCELED, "cancelled");
+        pack_fail(p, &why);
+}
+
+/* Under the lock: an error that some thread left, as ours. */
+static int failed(const struct pack *p, struct err *e)
+{
+        if (p->failed.code && e)
+                *e = p->failed;
+        return p->failed.code;
+}
+
+/* ---- workers ---- */
+
+static struct pack_job *next_ready(struct pack *p)
+{
+        for (uint64_t n = p->sealed; n < p->filled; n++) {
+                struct pack_job *j = &p->jobs[n % p->n_jobs];
+                if (j->state == JOB_READY)
+                        return j;
+        }
+        return NULL;
+}
+
+static struct pack_job *take_job(struct pack *p)
+{
+        pthread_mutex_lock(&p->lock);
+        struct pack_job *j = NULL;
+        while (!p->failed.code && !p->stopping && !(j = next_ready(p)) &&
+                !(p->finishing && p->sealed == p->filled))
+                pthread_cond_wait(&p->changed, &p->lock);
+        if (p->failed.code || p->stopping)
+                j = NULL;
+        if (j)
+                j->state = JOB_BUSY;
+        pthread_mutex_unlock(&p->lock);
+        return j;
+}
+
+void *pack_worker(void *arg)
+{
+        struct pack *p = arg;
+        struct err e = {0};
+        _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
+        int q = compress_encoder_new(p->params.kind, p->params.level, &c, &e);
+        size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
+        for (struct pack_job *j; q == 0 && (j = take_job(p)) != NULL;) {
+                q = compress_encode(c, j->in, j->in_len, j->out, cap, &j->out_len, &j->block, &e);
+                pthread_mutex_lock(&p->lock);
+                j->state = JOB_DONE;
+                pthread_cond_broadcast(&p->changed);
+                pthread_mutex_unlock(&p->lock);
+        }
+        if (q < 0)
+                pack_fail(p, &e);
+        return NULL;
+}
+
+/* ---- the caller's side ---- */
+
+static int get_filling(struct pack *p, struct err *e)
+{
+        if (p->filling)
+                return 0;
+        pthread_mutex_lock(&p->lock);
+        struct pack_job *j = &p->jobs[p->filled % p->n_jobs];
+        while (!p->failed.code && j->state != JOB_FREE)
+                pthread_cond_wait(&p->changed, &p->lock);
+        int q = failed(p, e);
+        pthread_mutex_unlock(&p->lock);
+        if (q < 0)
+                return q;
+        j->in_len = 0;
+        j->tar_offset = p->offset;
+        p->filling = j;
+        return 0;
+}
+
+static void hand_over(struct pack *p)
+{
+        if (!p->filling || p->filling->in_len == 0)
+                return;
+        pthread_mutex_lock(&p->lock);
+        p->filling->state = JOB_READY;
+        p->filled++;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->lock);
+        p->filling = NULL;
+}
+
+static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
+{
+        const uint8_t *from = data;
+        while (len > 0) {
+                int q = get_filling(p, e);
+                if (q < 0)
+                        return q;
+                struct pack_job *j = p->filling;
+                size_t n = (size_t)MIN(len, (uint64_t)(PACK_BLOCK_SIZE - j->in_len));
+                if (from) {
+                        memcpy(j->in + j->in_len, from, n);
+                        from += n;
+                } else {
+                        memset(j->in + j->in_len, 0, n);
+                }
+                j->in_len += n;
+                p->offset += n;
+                len -= n;
+                if (j->in_len == PACK_BLOCK_SIZE)
+                        hand_over(p);
+        }
+        return 0;
+}
+
+int pack_write(struct pack *p, const void *data, size_t len, struct err *e)
+{
+        return put(p, data, len, e);
+}
+
+int pack_write_zeros(struct pack *p, uint64_t len, struct err *e)
+{
+        return put(p, NULL, len, e);
+}
+
+uint64_t pack_offset(const struct pack *p)
+{
+        return p->offset;
+}
+
+int pack_member(struct pack *p, struct err *e _unused_)
+{
+        if (p->filling && p->filling->in_len >= PACK_BLOCK_SIZE - PACK_BLOCK_SIZE / 16)
+                hand_over(p);
+        return 0;
+}
+
+int pack_flush(struct pack *p, struct err *e)
+{
+        hand_over(p);
+        pthread_mutex_lock(&p->lock);
+        while (!p->failed.code && p->written < p->filled)
+                pthread_cond_wait(&p->changed, &p->lock);
+        int q = failed(p, e);
+        pthread_mutex_unlock(&p->lock);
+        return q;
+}
+
+static void join_all(struct pack *p)
+{
+        for (unsigned i = 0; i < p->n_threads; i++)
+                pthread_join(p->threads[i], NULL);
+        p->n_threads = 0;
+}
+
+int pack_finish(struct pack *p, struct err *e)
+{
+        hand_over(p);
+        pthread_mutex_lock(&p->lock);
+        p->finishing = true;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->lock);
+        join_all(p);
+        return failed(p, e);
+}
+
+/* ---- making and ending ---- */
+
+static int start_thread(struct pack *p, void *(*fn)(void *), struct err *e)
+{
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int q = pthread_create(&p->threads[p->n_threads], NULL, fn, p);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (q != 0)
+                return err_errno(e, -q, "cannot start a thread");
+        p->n_threads++;
+        return 0;
+}
+
+static int make_buffers(struct pack *p, struct err *e)
+{
+        size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
+        if (!(p->jobs = calloc(p->n_jobs, sizeof *p->jobs)))
+                return err_oom(e);
+        for (unsigned i = 0; i < p->n_jobs; i++)
+                if (!(p->jobs[i].in = malloc(PACK_BLOCK_SIZE)) || !(p->jobs[i].out = malloc(cap)))
+                        return err_oom(e);
+        for (unsigned i = 0; i < PACK_PARTS; i++) {
+                if (!(p->part_bufs[i] = malloc(p->params.part_size)))
+                        return err_oom(e);
+                p->part_free[i] = true;
+        }
+        return 0;
+}
+
+static int check_params(const struct pack_params *params, struct err *e)
+{
+        uint32_t n = params->part_size;
+        if (n < MiB || n & (n - 1))
+                return err_set(e, -EINVAL, "the part size must be a power of two of MiB");
+        struct compress_encoder *probe;
+        int q = compress_encoder_new(params->kind, params->level, &probe, e);
+        if (q == 0)
+                compress_encoder_free(probe);
+        return q;
+}
+
+int pack_new(const struct pack_params *params, const struct pack_sink *sink, struct pack **ret,
+        struct err *e)
+{
+        int q = check_params(params, e);
+        if (q < 0)
+                return q;
+        _cleanup_(pack_freep) struct pack *p = calloc(1, sizeof *p);
+        if (!p)
+                return err_oom(e);
+        p->params = *params;
+        p->sink = *sink;
+        pthread_mutex_init(&p->lock, NULL);
+        pthread_cond_init(&p->changed, NULL);
+        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+        unsigned workers = params->workers ? params->workers : cpus > 0 ? (unsigned)cpus : 1;
+        workers = MIN(workers, MAX_WORKERS);
+        p->n_jobs = workers + 1;
+        p->offset = params->tar_start;
+        p->next_volume = params->first_volume;
+        p->next_block = params->first_block;
+        p->threads = calloc(workers + 2, sizeof *p->threads);
+        p->id = strdup(params->id);
+        if (!p->threads || !p->id)
+                return err_oom(e);
+        q = make_buffers(p, e);
+        for (unsigned i = 0; q == 0 && i < workers; i++)
+                q = start_thread(p, pack_worker, e);
+        if (q == 0)
+                q = start_thread(p, pack_sealer, e);
+        if (q == 0)
+                q = start_thread(p, pack_writer, e);
+        if (q < 0)
+                return q;
+        *ret = steal(p);
+        return 0;
+}
+
+void pack_free(struct pack *p)
+{
+        if (!p)
+                return;
+        pthread_mutex_lock(&p->lock);
+        p->stopping = true;
+        pthread_cond_broadcast(&p->changed);
+        pthread_mutex_unlock(&p->lock);
+        join_all(p);
+        pack_making_done(&p->making);
+        for (unsigned i = 0; p->jobs && i < p->n_jobs; i++) {
+                free(p->jobs[i].in);
+                free(p->jobs[i].out);
+        }
+        for (unsigned i = 0; i < PACK_PARTS; i++)
+                free(p->part_bufs[i]);
+        free(p->jobs);
+        free(p->threads);
+        free(p->id);
+        pthread_cond_destroy(&p->changed);
+        pthread_mutex_destroy(&p->lock);
+        free(p);
+}

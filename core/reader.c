@@ -1,0 +1,152 @@
+#include "reader.h"
+
+#include "catalog.h"
+#include "compress.h"
+#include "seal.h"
+#include "store.h"
+
+#include <inttypes.h>
+
+struct reader {
+        struct catalog *catalog;
+        struct store *store;
+        const char *id;
+        enum compress_kind kind;
+        reader_unwrap_fn unwrap;
+        void *ctx;
+
+        struct catalog_volume *volumes;
+        size_t n_volumes;
+
+        const struct catalog_volume *open; /* the volume that `seal` reads */
+        struct seal_reader *seal;
+
+        struct catalog_block block; /* the one that `data` holds; tar_len 0: none */
+        uint8_t *data, *packed;
+        size_t data_cap, packed_cap;
+        uint64_t fetched;
+};
+
+static int fetch(void *ctx, void *data, size_t len, uint64_t offset, struct err *e)
+{
+        struct reader *r = ctx;
+        int q = store_get(r->store, r->open->object, data, len, offset, e);
+        if (q == 0)
+                r->fetched += len;
+        return q;
+}
+
+int reader_new(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        reader_unwrap_fn unwrap, void *ctx, struct reader **ret, struct err *e)
+{
+        _cleanup_(reader_freep) struct reader *r = calloc(1, sizeof *r);
+        if (!r)
+                return err_oom(e);
+        *r = (struct reader){.catalog = c, .store = s, .id = a->id, .unwrap = unwrap, .ctx = ctx};
+        int q = compress_parse(a->compression, &r->kind);
+        if (q < 0)
+                return err_set(e, q, "archive %s: unknown compression %s", a->name, a->compression);
+        q = catalog_volumes(c, a->id, &r->volumes, &r->n_volumes, e);
+        if (q < 0)
+                return q;
+        *ret = steal(r);
+        return 0;
+}
+
+void reader_free(struct reader *r)
+{
+        if (!r)
+                return;
+        seal_reader_free(r->seal);
+        free(r->volumes);
+        free(r->data);
+        free(r->packed);
+        free(r);
+}
+
+uint64_t reader_fetched(const struct reader *r)
+{
+        return r->fetched;
+}
+
+static int open_volume(struct reader *r, unsigned number, struct err *e)
+{
+        if (r->open && r->open->number == number)
+                return 0;
+        seal_reader_free(r->seal);
+        r->seal = NULL;
+        r->open = NULL;
+        for (size_t i = 0; i < r->n_volumes; i++)
+                if (r->volumes[i].number == number)
+                        r->open = &r->volumes[i];
+        if (!r->open)
+                return err_set(
+                        e, -EPROTO, "archive %s has no volume %u in the catalogue", r->id, number);
+        struct seal_source source = {.pread = fetch, .ctx = r, .size = r->open->size};
+        int q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
+        if (q == 0 &&
+                memcmp(seal_reader_message_id(r->seal), r->open->message_id, SEAL_MESSAGE_ID) != 0)
+                q = err_set(e, -EBADMSG, "it is another archive than the one that was stored");
+        if (q < 0) {
+                const char *object = r->open->object;
+                r->open = NULL;
+                return err_prefix(e, q, "%s", object);
+        }
+        return 0;
+}
+
+static int grow(uint8_t **p, size_t *cap, size_t need, struct err *e)
+{
+        if (need <= *cap)
+                return 0;
+        uint8_t *v = realloc(*p, need);
+        if (!v)
+                return err_oom(e);
+        *p = v;
+        *cap = need;
+        return 0;
+}
+
+static int load_block(struct reader *r, const struct catalog_block *b, struct err *e)
+{
+        r->block.tar_len = 0;
+        int q;
+        if ((q = open_volume(r, b->volume, e)) < 0 ||
+                (q = grow(&r->data, &r->data_cap, b->tar_len, e)) < 0 ||
+                (q = grow(&r->packed, &r->packed_cap, b->plain_len, e)) < 0)
+                return q;
+        q = seal_pread(r->seal, r->packed, b->plain_len, b->plain_offset, e);
+        if (q == 0)
+                q = compress_decode(r->kind, r->packed, b->plain_len, r->data, b->tar_len, e);
+        if (q < 0)
+                return err_prefix(e, q, "%s, block %u at byte %" PRIu64, r->open->object, b->number,
+                        b->plain_offset);
+        r->block = *b;
+        return 0;
+}
+
+static int first_block(void *ctx, const struct catalog_block *b)
+{
+        *(struct catalog_block *)ctx = *b;
+        return 1;
+}
+
+ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, struct err *e)
+{
+        bool here =
+                offset >= r->block.tar_offset && offset - r->block.tar_offset < r->block.tar_len;
+        if (!here) {
+                struct catalog_block b = {0};
+                int q = catalog_blocks(r->catalog, r->id, offset, 1, first_block, &b, e);
+                if (q < 0)
+                        return q;
+                if (b.tar_len == 0)
+                        return 0;
+                if ((q = load_block(r, &b, e)) < 0)
+                        return q;
+        }
+        uint64_t skip = offset - r->block.tar_offset;
+        size_t n = (size_t)MIN((uint64_t)len, r->block.tar_len - skip);
+        memcpy(data, r->data + skip, n);
+        return (ssize_t)n;
+}

@@ -1,0 +1,236 @@
+#include "restore.h"
+
+#include "catalog.h"
+#include "clock.h"
+#include "reader.h"
+#include "untar.h"
+
+#include <inttypes.h>
+
+struct range {
+        uint64_t start, end; /* in the tar stream */
+};
+
+struct work {
+        struct catalog *catalog;
+        const struct catalog_archive *a;
+        const struct restore_params *params;
+        struct restore_progress progress;
+        struct reader *reader;
+        struct err *e;
+
+        struct range *ranges; /* what to read, in order, merged */
+        size_t n, cap;
+        bool *found;  /* for every path asked for */
+        char **extra; /* targets of hard links that were asked for without them */
+        size_t n_extra;
+
+        size_t at; /* the range that is being read */
+        uint64_t offset;
+        int64_t ticked;
+};
+
+/* ---- what to read ---- */
+
+static bool below(const char *path, const char *asked)
+{
+        size_t n = strlen(asked);
+        while (n > 0 && asked[n - 1] == '/')
+                n--;
+        return strncmp(path, asked, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
+}
+
+static bool wanted(struct work *w, const char *path)
+{
+        if (!w->params->paths)
+                return true;
+        bool yes = false;
+        for (size_t i = 0; w->params->paths[i]; i++)
+                if (below(path, w->params->paths[i]))
+                        yes = w->found[i] = true;
+        for (size_t i = 0; i < w->n_extra; i++)
+                yes |= streq(path, w->extra[i]);
+        return yes;
+}
+
+static int add_range(struct work *w, uint64_t start, uint64_t len)
+{
+        if (w->n > 0 && w->ranges[w->n - 1].end == start) {
+                w->ranges[w->n - 1].end += len;
+                return 0;
+        }
+        if (w->n == w->cap) {
+                size_t cap = MAX((size_t)64, w->cap * 2);
+                struct range *v = reallocarray(w->ranges, cap, sizeof *v);
+                if (!v)
+                        return err_oom(w->e);
+                w->ranges = v;
+                w->cap = cap;
+        }
+        w->ranges[w->n++] = (struct range){start, start + len};
+        return 0;
+}
+
+static int select_member(void *ctx, const struct catalog_member *m)
+{
+        struct work *w = ctx;
+        if (!wanted(w, m->path) || m->type == 'i')
+                return 0;
+        w->progress.todo_files += m->type == 'f';
+        w->progress.todo_bytes += m->type == 'f' ? m->size : 0;
+        return add_range(w, m->tar_offset, m->tar_len);
+}
+
+/* A hard link whose content was not asked for needs the member that holds it. */
+static int select_link_target(void *ctx, const struct catalog_member *m)
+{
+        struct work *w = ctx;
+        if (m->type != 'h' || !wanted(w, m->path) || wanted(w, m->link))
+                return 0;
+        char **v = reallocarray(w->extra, w->n_extra + 1, sizeof *v);
+        if (!v)
+                return err_oom(w->e);
+        w->extra = v;
+        if (!(v[w->n_extra] = strdup(m->link)))
+                return err_oom(w->e);
+        w->n_extra++;
+        if (w->params->warn)
+                w->params->warn(w->params->ctx, m->path,
+                        "is a hard link to a file that was not asked for; that one is restored "
+                        "too");
+        return 0;
+}
+
+static int select_all(struct work *w, struct err *e)
+{
+        int q = 0;
+        if (w->params->paths)
+                q = catalog_members_each(w->catalog, w->a->id, false, select_link_target, w, e);
+        if (q == 0)
+                q = catalog_members_each(w->catalog, w->a->id, false, select_member, w, e);
+        for (size_t i = 0; q == 0 && w->params->paths && w->params->paths[i]; i++)
+                if (!w->found[i])
+                        q = err_set(e, -ENOENT,
+                                "%s is not in archive %s; autoglacier files %s lists what is",
+                                w->params->paths[i], w->a->name, w->a->name);
+        return q;
+}
+
+/* ---- reading and checking ---- */
+
+static void tick(struct work *w)
+{
+        int64_t now = clock_monotonic();
+        if (!w->params->progress || now - w->ticked < CLOCK_NSEC / 5)
+                return;
+        w->ticked = now;
+        w->progress.fetched = reader_fetched(w->reader);
+        w->params->progress(w->params->ctx, &w->progress);
+}
+
+static ssize_t source(void *ctx, void *data, size_t len, struct err *e)
+{
+        struct work *w = ctx;
+        if (w->params->stop && atomic_load(w->params->stop))
+                return err_set(e, -ECANCELED, "interrupted");
+        tick(w);
+        if (w->at < w->n && w->offset == w->ranges[w->at].end) {
+                w->at++;
+                w->offset = w->at < w->n ? w->ranges[w->at].start : 0;
+        }
+        if (w->at == w->n)
+                return 0;
+        uint64_t left = w->ranges[w->at].end - w->offset;
+        ssize_t n = reader_read(w->reader, data, (size_t)MIN((uint64_t)len, left), w->offset, e);
+        if (n == 0)
+                return err_set(e, -EPROTO,
+                        "archive %s ends at byte %" PRIu64
+                        " of its tar stream, before its last member",
+                        w->a->name, w->offset);
+        if (n > 0)
+                w->offset += (uint64_t)n;
+        return n;
+}
+
+static int compare_sum(void *ctx, const struct catalog_member *m)
+{
+        const struct untar_result *u = ctx;
+        return m->sha512 && u->size == m->size && memcmp(m->sha512, u->sha512, 64) == 0 ? 0
+                                                                                        : -EBADMSG;
+}
+
+static int check(void *ctx, const struct untar_result *u, struct err *e)
+{
+        struct work *w = ctx;
+        if (u->type != 'f')
+                return 0;
+        struct untar_result copy = *u;
+        int q = catalog_member_by_path(w->catalog, w->a->id, u->path, compare_sum, &copy, e);
+        if (q == -EBADMSG)
+                return err_set(e, q,
+                        "%s: its content has not the SHA-512 that was recorded; it was not written",
+                        u->path);
+        if (q < 0)
+                return q;
+        w->progress.files++;
+        w->progress.bytes += u->size;
+        return 0;
+}
+
+static void warn(void *ctx, const char *path, const char *why)
+{
+        struct work *w = ctx;
+        w->progress.warnings++;
+        if (w->params->warn)
+                w->params->warn(w->params->ctx, path, why);
+}
+
+static int extract(struct work *w, struct err *e)
+{
+        const struct untar_params p = {
+                .to = w->params->to,
+                .clash = w->params->overwrite ? UNTAR_OVERWRITE : UNTAR_REFUSE,
+                .check = check,
+                .warn = warn,
+                .ctx = w,
+        };
+        _cleanup_(untar_freep) struct untar *u = NULL;
+        int q = untar_new(&p, &u, e);
+        if (q < 0)
+                return q;
+        w->offset = w->n > 0 ? w->ranges[0].start : 0;
+        if ((q = untar_run(u, source, w, e)) < 0)
+                return q;
+        return untar_finish(u, e);
+}
+
+static void work_done(struct work *w)
+{
+        reader_free(w->reader);
+        for (size_t i = 0; i < w->n_extra; i++)
+                free(w->extra[i]);
+        free(w->extra);
+        free(w->ranges);
+        free(w->found);
+}
+
+int restore_run(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        const struct restore_params *params, struct restore_progress *ret, struct err *e)
+{
+        _cleanup_(work_done) struct work w = {.catalog = c, .a = a, .params = params, .e = e};
+        size_t n = 0;
+        while (params->paths && params->paths[n])
+                n++;
+        if (!(w.found = calloc(n + 1, sizeof *w.found)))
+                return err_oom(e);
+        int q = select_all(&w, e);
+        if (q == 0)
+                q = reader_new(c, s, a, params->unwrap, params->unwrap_ctx, &w.reader, e);
+        if (q == 0)
+                q = extract(&w, e);
+        if (w.reader)
+                w.progress.fetched = reader_fetched(w.reader);
+        if (ret)
+                *ret = w.progress;
+        return q < 0 ? q : w.progress.warnings > 0;
+}

@@ -1,0 +1,46 @@
+#include "stores.h"
+
+#include "store_dir.h"
+
+static const struct scheme {
+        const char *prefix;
+        int (*open)(const char *url, struct store **ret, struct err *e);
+} schemes[] = {
+        {"dir:", store_dir_new},
+};
+
+static const struct scheme *scheme_of(const char *url)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
+                if (startswith(url, schemes[i].prefix))
+                        return &schemes[i];
+        return NULL;
+}
+
+bool stores_known(const char *url)
+{
+        return scheme_of(url) != NULL;
+}
+
+int stores_open(const char *url, struct store **ret, struct err *e)
+{
+        const struct scheme *s = scheme_of(url);
+        if (!s)
+                return err_set(e, -EPROTONOSUPPORT,
+                        "this version of autoglacier cannot open the store %s; it knows dir:/path",
+                        url);
+        return s->open(url, ret, e);
+}
+
+char *stores_volume_name(const char *origin, const char *id, unsigned volume, const char *suffix)
+{
+        char *s;
+        return asprintf(&s, "archives/%s/%s-%04u%s.esdk", origin, id, volume, suffix) < 0 ? NULL
+                                                                                          : s;
+}
+
+char *stores_manifest_name(const char *origin, const char *id)
+{
+        char *s;
+        return asprintf(&s, "manifests/%s/%s.jsonl.xz.esdk", origin, id) < 0 ? NULL : s;
+}

@@ -1,0 +1,21 @@
+/* stores.h - opens the store that a URL names.
+ *
+ * Floor 5, the only place that knows which backends there are. Touches nothing yet. */
+#pragma once
+
+#include "base.h"
+#include "err.h"
+
+struct config;
+struct store;
+
+/* "dir:/absolute/path". -EPROTONOSUPPORT for a scheme that this version cannot open. */
+int stores_open(const char *url, struct store **ret, struct err *e);
+
+/* True if the scheme of `url` is one that stores_open() knows. */
+bool stores_known(const char *url);
+
+/* The names of an archive's objects, the same in every store that has names. The caller frees them.
+ */
+char *stores_volume_name(const char *origin, const char *id, unsigned volume, const char *suffix);
+char *stores_manifest_name(const char *origin, const char *id);

@@ -1,0 +1,219 @@
+#include "verify.h"
+
+#include "catalog.h"
+#include "keys.h"
+#include "seal.h"
+#include "secret.h"
+#include "store.h"
+#include "stores.h"
+#include "tree_hash.h"
+
+#include <inttypes.h>
+#include <openssl/rand.h>
+
+#define READ_SIZE (1024u * 1024u)
+
+struct check {
+        struct catalog *catalog;
+        struct store *store;
+        const struct catalog_archive *a;
+        const struct verify_params *p;
+        const char *object;
+        uint8_t *data;
+        uint64_t done, todo;
+        unsigned damaged;
+        struct err *e;
+};
+
+static void damage(struct check *k, uint64_t offset, const char *why)
+{
+        k->damaged++;
+        k->p->damage(k->p->ctx,
+                &(struct verify_damage){.object = k->object, .offset = offset, .why = why});
+}
+
+/* The hash of one part, read from the store. 0, or -errno of the store. */
+static int hash_part(
+        struct check *k, uint64_t offset, uint64_t size, uint8_t ret[32], struct err *e)
+{
+        _cleanup_(tree_hash_freep) struct tree_hash *t = tree_hash_new();
+        if (!t)
+                return err_oom(e);
+        while (size > 0) {
+                if (k->p->stop && atomic_load(k->p->stop))
+                        return err_set(e, -ECANCELED, "interrupted");
+                size_t n = (size_t)MIN(size, (uint64_t)READ_SIZE);
+                int q = store_get(k->store, k->object, k->data, n, offset, e);
+                if (q == 0)
+                        q = tree_hash_update(t, k->data, n);
+                if (q < 0)
+                        return q;
+                offset += n;
+                size -= n;
+                k->done += n;
+                if (k->p->progress)
+                        k->p->progress(k->p->ctx, k->done, k->todo);
+        }
+        return tree_hash_final(t, ret);
+}
+
+static int check_part(void *ctx, const struct catalog_part *part)
+{
+        struct check *k = ctx;
+        uint8_t hash[32];
+        struct err why = {0};
+        int q = hash_part(k, part->offset, part->size, hash, &why);
+        if (q == -ECANCELED || q == -ENODEV || q == -ENOMEM) {
+                if (k->e)
+                        *k->e = why;
+                return q;
+        }
+        if (q < 0)
+                damage(k, part->offset, why.text);
+        else if (memcmp(hash, part->tree_hash, sizeof hash) != 0)
+                damage(k, part->offset,
+                        "the part that begins here has changed since it was stored");
+        return 0;
+}
+
+static int check_volume(struct check *k, const struct catalog_volume *v, struct err *e)
+{
+        k->object = v->object;
+        struct store_state st;
+        struct err why = {0};
+        int q = store_state(k->store, v->object, &st, &why);
+        if (q == -ENOENT) {
+                damage(k, 0, "it is missing");
+                return 0;
+        }
+        if (q < 0) {
+                if (e)
+                        *e = why;
+                return q;
+        }
+        if (st.size != v->size) {
+                char text[120];
+                (void)snprintf(text, sizeof text,
+                        "it has %" PRIu64 " bytes, not %" PRIu64 " as when it was stored", st.size,
+                        v->size); /* fits */
+                damage(k, MIN(st.size, v->size), text);
+                return 0;
+        }
+        if (k->store->traits.cold)
+                return 0;
+        return catalog_parts(k->catalog, k->a->id, v->number, check_part, k, e);
+}
+
+static int check_manifest(struct check *k, struct err *e)
+{
+        _cleanup_free_ char *name = stores_manifest_name(k->a->origin, k->a->id);
+        if (!name)
+                return err_oom(e);
+        k->object = name;
+        struct store_state st;
+        struct err why = {0};
+        int q = store_state(k->store, name, &st, &why);
+        if (q == -ENOENT)
+                damage(k, 0,
+                        "the manifest is missing; the archive can still be read, and holds a copy "
+                        "of it");
+        else if (q < 0 && e)
+                *e = why;
+        k->object = NULL;
+        return q == -ENOENT ? 0 : q;
+}
+
+int verify_objects(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        const struct verify_params *p, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(c, a->id, &v, &n, e);
+        if (q < 0)
+                return q;
+        _cleanup_free_ uint8_t *data = malloc(READ_SIZE);
+        if (!data)
+                return err_oom(e);
+        struct check k = {.catalog = c, .store = s, .a = a, .p = p, .data = data, .e = e};
+        for (size_t i = 0; i < n; i++)
+                k.todo += v[i].size;
+        for (size_t i = 0; q == 0 && i < n; i++)
+                q = check_volume(&k, &v[i], e);
+        if (q == 0)
+                q = check_manifest(&k, e);
+        if (q == 0 && k.damaged > 0)
+                q = err_set(e, -EBADMSG, "archive %s is damaged in %u places", a->name, k.damaged);
+        return q;
+}
+
+/* ---- the key ---- */
+
+struct object {
+        struct store *store;
+        const char *name;
+};
+
+static int fetch(void *ctx, void *data, size_t len, uint64_t offset, struct err *e)
+{
+        const struct object *o = ctx;
+        return store_get(o->store, o->name, data, len, offset, e);
+}
+
+static int prove_by_archive(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        struct keys_private *key, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(c, a->id, &v, &n, e);
+        if (q < 0)
+                return q;
+        if (n == 0)
+                return err_set(e, -ENOENT, "archive %s has no volume yet", a->name);
+        struct object o = {s, v[0].object};
+        struct seal_source source = {.pread = fetch, .ctx = &o, .size = v[0].size};
+        _cleanup_(seal_reader_freep) struct seal_reader *r = NULL;
+        return seal_reader_new(&source, seal_unwrap_with_key, key, &r, e);
+}
+
+static int prove_by_pair(struct keys_private *key, const char *public_path, struct err *e)
+{
+        _cleanup_(keys_public_freep) struct keys_public *pub = NULL;
+        int q = keys_public_load(public_path, &pub, e);
+        if (q < 0)
+                return q;
+        uint8_t secret[32], back[32], wrapped[KEYS_WRAPPED_MAX];
+        size_t len;
+        if (RAND_bytes(secret, sizeof secret) != 1)
+                return err_set(e, -EIO, "no random numbers");
+        if ((q = keys_wrap(pub, secret, wrapped, &len, e)) < 0)
+                return q;
+        q = keys_unwrap(key, wrapped, len, back, e);
+        if (q == 0 && !secret_equal(secret, back, sizeof secret))
+                q = -EBADMSG;
+        secret_wipe(back, sizeof back);
+        return q < 0 ? err_set(e, -EACCES, "this private key is not the other half of %s",
+                               public_path)
+                     : 0;
+}
+
+int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        struct keys_private *key, const char *public_path, struct err *e)
+{
+        int q = a ? prove_by_archive(c, s, a, key, e) : prove_by_pair(key, public_path, e);
+        if (q == -ENOKEY)
+                return err_prefix(e, -EACCES, "this private key does not open archive %s", a->name);
+        if (q < 0)
+                return q;
+        _cleanup_free_ char *old = NULL;
+        _cleanup_free_ char *now = NULL;
+        const char *fingerprint = keys_private_fingerprint(key);
+        if ((q = catalog_get(c, "key_proven", &old, e)) < 0)
+                return q;
+        if (old && strstr(old, fingerprint))
+                return 0;
+        if (asprintf(&now, "%s%s%s", old ? old : "", old ? " " : "", fingerprint) < 0) {
+                now = NULL;
+                return err_oom(e);
+        }
+        return catalog_set(c, "key_proven", now, e);
+}
