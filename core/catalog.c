@@ -120,7 +120,7 @@ int catalog_open(const char *path, struct catalog **ret, struct err *e)
         if (q < 0)
                 return q;
         _cleanup_(catalog_closep) struct catalog *c = calloc(1, sizeof *c);
-        if (!c || !(c->path = strdup(path)) || catalog_archive_sql(c) < 0)
+        if (!c || !(c->path = strdup(path)) || columns_sql(c) < 0)
                 return err_oom(e);
         if ((q = open_db(c, e)) < 0)
                 return q;

@@ -85,11 +85,20 @@ void catalog_slug(const char *text, char out[CATALOG_SLUG_MAX]);
 
 /* Row of an archive. -ENOENT in words. */
 int catalog_row(struct catalog *c, const char *id, int64_t *ret, struct err *e);
-/* Prepares the SQL made from the table of archive columns. */
-int catalog_archive_sql(struct catalog *c);
+int catalog_row_by_name(struct catalog *c, const char *name, int64_t *ret, struct err *e);
 /* The archive with this row. */
 int catalog_archive_by_row(
         struct catalog *c, int64_t row, struct catalog_archive *ret, struct err *e);
+
+/* The table of an archive's columns, from which SQL, binding and reading are made. */
+enum columns { COLUMNS_ADD = 0, COLUMNS_UPDATE = 1, COLUMNS_PROGRESS = 2 };
+/* Makes the SQL of a connection. 0 or -ENOMEM. */
+int columns_sql(struct catalog *c);
+/* Binds the columns that a statement of this kind has, at ?2 and up, in the order of the table. */
+int columns_bind(
+        struct query *q, enum columns when, const struct catalog_archive *a, struct err *e);
+/* The archive on whose row the query stands. */
+int columns_read(const struct query *q, struct catalog_archive *ret, struct err *e);
 
 /* Columns of a member, in the order that member_of() reads; `m` is the table. */
 #define MEMBER_COLUMNS                                                                             \
