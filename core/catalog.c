@@ -133,6 +133,7 @@ void catalog_close(struct catalog *c)
         if (!c)
                 return;
         (void)bulk_end(c, false, NULL);
+        notes_free(c->notes);
         for (size_t i = 0; i < ARRAY_SIZE(c->slots); i++)
                 (void)sqlite3_finalize(c->slots[i].stmt); /* repeats an error that was told */
         (void)sqlite3_close(c->db); /* nothing is left open that could make it busy */

@@ -194,8 +194,9 @@ int catalog_list_each(struct catalog *c, const char *id, const char *kind,
         int (*each)(void *ctx, const char *path, const char *why), void *ctx, struct err *e);
 
 /* First path seen of a file with several hard links, within one archive: returns the path already
- * noted (the caller frees it), or NULL and notes this one. Forgotten by catalog_archive_settle().
- */
+ * noted (the caller frees it), or NULL and notes this one. Written with the next durable call of
+ * this connection; a note that no such call followed is lost when the connection ends. Forgotten by
+ * catalog_archive_settle(). */
 int catalog_hardlink(struct catalog *c, const char *id, uint64_t dev, uint64_t ino,
         const char *path, uint64_t tar_offset, char **ret, struct err *e);
 

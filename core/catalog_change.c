@@ -217,6 +217,8 @@ int catalog_archive_settle(struct catalog *c, const char *id, struct err *e)
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
+                q = notes_flush(c, e);
+        if (q == 0)
                 q = catalog_slices(c,
                         "DELETE FROM hardlink WHERE (archive, dev, ino) IN (SELECT archive, dev, "
                         "ino FROM hardlink "

@@ -20,14 +20,17 @@ struct slot {
         bool busy;
 };
 
+struct notes;
+
 struct catalog {
         sqlite3 *db;
         char *path;
         struct slot slots[CATALOG_STATEMENTS];
-        bool full;        /* synchronous=FULL is set, else NORMAL */
-        bool bulk;        /* an adder's transaction is open */
-        bool joined;      /* a call joined it */
-        char *sql_select; /* archive rows: made of the table of columns */
+        bool full;           /* synchronous=FULL is set, else NORMAL */
+        bool bulk;           /* an adder's transaction is open */
+        bool joined;         /* a call joined it */
+        struct notes *notes; /* hard links not written yet; NULL before the first */
+        char *sql_select;    /* archive rows: made of the table of columns */
         char *sql_insert;
         char *sql_update;
         char *sql_progress;
@@ -118,6 +121,11 @@ void paths_done(struct paths *p);
 /* Borrowed until the next call. */
 int paths_of(struct catalog *c, struct paths *p, int64_t parent, const char *name, const char **ret,
         struct err *e);
+
+/* Writes the hard links that were noted, LATER. txn_begin() does it before a durable transaction.
+ */
+int notes_flush(struct catalog *c, struct err *e);
+void notes_free(struct notes *t);
 
 /* Puts the members of a stored archive into the index by SHA-512; can be repeated. */
 int catalog_sums_fill(struct catalog *c, int64_t archive, struct err *e);

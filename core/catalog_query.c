@@ -255,6 +255,8 @@ int txn_begin(struct catalog *c, bool durable, struct err *e)
                 return 0;
         }
         int q = c->bulk ? bulk_end(c, true, e) : 0;
+        if (q == 0 && durable)
+                q = notes_flush(c, e);
         return q < 0 ? q : begin(c, durable, e);
 }
 

@@ -880,6 +880,41 @@ static void events_are_kept_in_order_and_warnings_counted(void **state)
         FAILS(catalog_event(s->c, "none", 'i', "x", E), -ENOENT);
 }
 
+static const char *known_link(struct catalog *c, uint64_t ino, char **made)
+{
+        free(*made);
+        *made = NULL;
+        OK(catalog_hardlink(c, A, 7, ino, "another", 1, made, E));
+        return *made ? *made : "";
+}
+
+static void hard_links_are_kept_with_the_next_durable_row(void **state)
+{
+        struct scratch *s = *state;
+        char *link = NULL, path[32];
+        put_archive(s->c, A, "x");
+        for (uint64_t i = 0; i < 5000; i++) {
+                (void)snprintf(path, sizeof path, "first/%u", (unsigned)i);
+                OK(catalog_hardlink(s->c, A, 7, i * 4096, path, i, &link, E));
+                assert_null(link);
+        }
+        assert_string_equal(known_link(s->c, 4999 * 4096, &link), "first/4999");
+        assert_string_equal(known_link(s->c, 0, &link), "first/0");
+        assert_true(count(s->db, "SELECT count(*) FROM hardlink") < 5000);
+        OK(catalog_set(s->c, "k", "v", E));
+        assert_int_equal(count(s->db, "SELECT count(*) FROM hardlink"), 5000);
+        assert_string_equal(known_link(s->c, 4999 * 4096, &link), "first/4999");
+        struct catalog *other;
+        OK(catalog_open(s->db, &other, E));
+        assert_string_equal(known_link(other, 4999 * 4096, &link), "first/4999");
+        assert_string_equal(known_link(other, 1, &link), ""); /* noted there alone ... */
+        OK(catalog_archive_remove(s->c, A, E));
+        OK(catalog_set(other, "k", "w", E)); /* ... and of no use when the archive has gone */
+        assert_int_equal(count(s->db, "SELECT count(*) FROM hardlink"), 0);
+        catalog_close(other);
+        free(link);
+}
+
 static void put_everything(struct catalog *c, const char *id)
 {
         char *known = NULL;
@@ -1097,6 +1132,7 @@ int main(void)
                 T(parts_come_in_order),
                 T(lists_keep_their_order_and_no_duplicates),
                 T(events_are_kept_in_order_and_warnings_counted),
+                T(hard_links_are_kept_with_the_next_durable_row),
                 T(removed_archive_leaves_nothing_and_no_other_is_touched),
                 T(restarted_archive_is_as_when_it_was_queued),
                 T(writers_wait_for_each_other),
