@@ -188,8 +188,7 @@ static int put(struct catalog_adder *a, const struct catalog_member *m, struct e
 
 static bool slice_is_full(const struct catalog_adder *a)
 {
-        return a->pending >= CATALOG_SLICE ||
-               (a->pending % 256 == 0 && clock_monotonic() - a->began > SLICE_NS);
+        return a->pending >= CATALOG_SLICE || clock_monotonic() - a->began > SLICE_NS;
 }
 
 int catalog_adder_add(struct catalog_adder *a, const struct catalog_member *m, struct err *e)

@@ -18,7 +18,8 @@ struct config;
 int report_status(struct catalog *c, const struct config *config, bool json, struct buf *ret,
         bool *ret_failed, struct err *e);
 /* Why this is no backup yet, and the remedy, as one paragraph without a newline that begins with
- * NOT YET A BACKUP: the store is a folder on the disk that holds the data folder or $HOME, or of no
+ * NOT YET A BACKUP: the store is a folder on the disk (also another partition of
+ * it) that holds the data folder or $HOME, or of no
  * configured key the private half has been shown by `verify --key`. Appends nothing if it is one.
  */
 int report_not_yet(struct catalog *c, const struct config *config, struct buf *ret, struct err *e);

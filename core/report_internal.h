@@ -24,3 +24,8 @@ void report_json_progress(struct buf *b, const struct catalog_archive *a);
 /* Calls with the text of each staged link's target that is still being read. */
 void report_sources(
         const struct catalog_archive *a, void (*each)(void *ctx, const char *target), void *ctx);
+
+/* Whether two filesystems lie on the same disk, as far as /sys tells: partitions of one disk, what
+ * is mapped or joined from them, subvolumes. `root` is put before /sys and /proc; "" for the real
+ * ones. */
+bool report_same_disk(const char *root, dev_t a, dev_t b);

@@ -35,7 +35,8 @@ static bool shares_disk(const struct config *config, const char *store)
         if (!device_of(store, &there))
                 return false;
         for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-                if (places[i] && *places[i] && device_of(places[i], &here) && here == there)
+                if (places[i] && *places[i] && device_of(places[i], &here) &&
+                        report_same_disk("", here, there))
                         return true;
         return false;
 }

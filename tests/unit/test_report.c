@@ -5,9 +5,10 @@
 #include "clock.h"
 #include "config.h"
 #include "keys.h"
-#include "report.h"
+#include "report_internal.h"
 
 #include <jansson.h>
+#include <sys/sysmacros.h>
 
 #define A    "20261122T212703Z-00000001"
 #define B    "20261122T212703Z-00000002"
@@ -103,6 +104,74 @@ static void key_that_nobody_has_shown_is_no_backup(void **state)
         free(fingerprint);
         OK(report_not_yet(u.s->c, &u.config, &b, E));
         has(&b, "No copy of the private key");
+}
+
+/* What /sys looks like: sda with two partitions, of which the second is encrypted (dm-0); sdb; and
+ * an array md0 of sda1 and sdb1. A btrfs with the device 0:50 of its own lies on sda2. */
+static void make_sys(void)
+{
+        tree_sh("cd \"$T\" && mkdir -p sys/dev/block sys/devices/block/sda/sda1 "
+                "sys/devices/block/sda/sda2 "
+                "sys/devices/block/sdb/sdb1 sys/devices/dm-0/slaves sys/devices/md0/slaves "
+                "sys/devices/sdc proc/self && "
+                "touch sys/devices/block/sda/sda1/partition sys/devices/block/sda/sda2/partition "
+                "sys/devices/block/sdb/sdb1/partition && cd sys/dev/block && "
+                "ln -s ../../devices/block/sda/sda1 8:1 && ln -s ../../devices/block/sda/sda2 8:2 "
+                "&& "
+                "ln -s ../../devices/block/sda 8:0 && ln -s ../../devices/block/sdb/sdb1 8:17 && "
+                "ln -s ../../devices/dm-0 254:0 && ln -s ../../devices/md0 9:0 && ln -s "
+                "../../devices/sdc 8:32 && "
+                "ln -s ../../block/sda/sda2 ../../devices/dm-0/slaves/sda2 && "
+                "ln -s ../../block/sda/sda1 ../../devices/md0/slaves/sda1 && "
+                "ln -s ../../block/sdb/sdb1 ../../devices/md0/slaves/sdb1");
+}
+
+static void partitions_of_one_disk_are_one_disk(void **state)
+{
+        struct scratch *s = *state;
+        static const struct {
+                unsigned a[2], b[2];
+                bool same;
+        } cases[] = {
+                {{8, 1}, {8, 1}, true},
+                {{8, 1}, {8, 2}, true},
+                {{8, 0}, {8, 2}, true},
+                {{8, 1}, {8, 17}, false},
+                {{8, 1}, {254, 0}, true},
+                {{8, 17}, {254, 0}, false},
+                {{9, 0}, {8, 2}, true},
+                {{9, 0}, {8, 17}, true},
+                {{9, 0}, {8, 32}, false},
+                {{0, 50}, {0, 51}, false},
+                {{0, 50}, {8, 1}, false},
+        };
+        assert_int_equal(setenv("T", s->dir, 1), 0);
+        make_sys();
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                dev_t a = makedev(cases[i].a[0], cases[i].a[1]),
+                      b = makedev(cases[i].b[0], cases[i].b[1]);
+                assert_int_equal(report_same_disk(s->dir, a, b), cases[i].same);
+                assert_int_equal(report_same_disk(s->dir, b, a), cases[i].same);
+        }
+}
+
+/* The source of a mount must be a block device; a node of one needs no disk behind it. */
+static void subvolume_lies_on_the_disk_of_its_mount(void **state)
+{
+        struct scratch *s = *state;
+        char node[128], line[300], path[128];
+        assert_int_equal(setenv("T", s->dir, 1), 0);
+        (void)snprintf(node, sizeof node, "%s/sda2", s->dir);
+        if (mknod(node, S_IFBLK | 0600, makedev(8, 2)) < 0)
+                skip();
+        make_sys();
+        int n = snprintf(line, sizeof line,
+                "30 25 0:50 /home /home rw,relatime shared:1 - btrfs %s rw\n", node);
+        (void)snprintf(path, sizeof path, "%s/proc/self/mountinfo", s->dir);
+        OK(io_write_file(AT_FDCWD, path, 0600, line, (size_t)n, E));
+        assert_true(report_same_disk(s->dir, makedev(0, 50), makedev(8, 1)));
+        assert_false(report_same_disk(s->dir, makedev(0, 51), makedev(8, 1)));
+        assert_false(report_same_disk(s->dir, makedev(0, 50), makedev(8, 17)));
 }
 
 /* ---- status ---- */
@@ -433,6 +502,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(store_on_the_same_disk_is_no_backup),
                 T(key_that_nobody_has_shown_is_no_backup),
+                T(partitions_of_one_disk_are_one_disk),
+                T(subvolume_lies_on_the_disk_of_its_mount),
                 T(status_of_nothing_says_so),
                 T(status_tells_progress_and_what_must_stay),
                 T(status_tells_when_no_program_works),
