@@ -172,6 +172,14 @@ void engine_note_refusal(struct engine *g, const char *text)
         pthread_mutex_unlock(&g->lock);
 }
 
+void engine_refusal(struct engine *g, struct buf *ret)
+{
+        pthread_mutex_lock(&g->lock);
+        if (g->refusal.len > 0)
+                buf_addf(ret, "last refusal: %s\n", buf_str(&g->refusal));
+        pthread_mutex_unlock(&g->lock);
+}
+
 /* ---- first use ---- */
 
 static int store_holds_nothing(void *ctx _unused_, const char *name _unused_,

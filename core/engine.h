@@ -7,6 +7,7 @@
 #include "base.h"
 #include "err.h"
 
+struct buf;
 struct catalog;
 struct config;
 struct engine;
@@ -76,6 +77,8 @@ struct buf;
 int engine_commit_help(struct engine *g, struct buf *ret, struct err *e);
 /* Words for the last refusal by this engine, for `.commit` and `.status`; "" when none. */
 void engine_note_refusal(struct engine *g, const char *text);
+/* Appends that, as a line; nothing when there is none. */
+void engine_refusal(struct engine *g, struct buf *ret);
 
 /* A job from explicit files (absolute paths, NULL-terminated): `backup`. */
 int engine_backup(struct engine *g, const char *description, const char *const *files,

@@ -1,0 +1,57 @@
+/* inode.h - entries of the staging area that the kernel knows: O_PATH descriptors by device and
+ * inode.
+ *
+ * Any thread. The table has one lock; nothing here blocks on the disk while it is held, except
+ * close. */
+#pragma once
+
+#include "mount.h"
+
+#include <sys/stat.h>
+
+struct inode {
+        struct node node;
+        int fd; /* O_PATH|O_NOFOLLOW */
+        dev_t dev;
+        ino_t ino;
+        mode_t type;  /* S_IFMT bits */
+        bool view;    /* seen through archives/NAME/files: read only */
+        bool special; /* the root: never in the table */
+        atomic_uint generation;
+        atomic_uint writers; /* handles open for writing */
+
+        /* Where it was last found, so that the kernel can be told to forget it, and people told its
+         * name. */
+        fuse_ino_t parent;
+        char *name;
+
+        struct inode *next_hash;
+        struct inode *older, *newer; /* by last lookup */
+};
+
+struct inode_table;
+
+struct inode_table *inode_table_new(size_t max_fds);
+void inode_table_free(struct inode_table *t);
+
+/* The inode for an O_PATH descriptor (taken: kept or closed), with one more lookup. NULL: out of
+ * memory. */
+struct inode *inode_get(struct mount *m, int fd, const struct stat *st, bool view,
+        fuse_ino_t parent, const char *name, const struct fuse_lowlevel_ops *ops);
+void inode_forget(struct mount *m, struct inode *i, uint64_t n);
+/* The entry has a new name. */
+void inode_renamed(struct mount *m, dev_t dev, ino_t ino, fuse_ino_t parent, const char *name);
+/* Many descriptors are in use: the kernel should be told to forget some. */
+bool inode_table_crowded(const struct inode_table *t);
+
+struct inode_name {
+        fuse_ino_t parent;
+        char *name; /* the caller frees it */
+};
+/* Up to `max` of the longest unused. */
+size_t inode_oldest(struct inode_table *t, struct inode_name *out, size_t max);
+/* Every name directly below `parent`; the caller frees the array and its names. */
+size_t inode_below(struct inode_table *t, fuse_ino_t parent, struct inode_name **ret);
+/* Name of a linked, current entry that is open for writing, into buf; false if there is none.
+ * `except`: one that does not count, or NULL. */
+bool inode_busy(struct mount *m, const struct inode *except, char *buf, size_t len);

@@ -1,0 +1,37 @@
+/* mount.h - one mounted autoglacier: what all parts of fs/ share.
+ *
+ * Made once by main.c; lives until the process ends. */
+#pragma once
+
+#include "node.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct catalog;
+struct engine;
+struct inode;
+struct notifier;
+struct staging;
+struct vtree;
+
+struct mount {
+        struct engine *engine;
+        struct staging *staging;
+        struct fuse_session *session;
+        char *mountpoint;
+        bool root_daemon; /* runs as root and serves everybody: acts with the caller's ids */
+
+        struct inode_table *inodes;
+        struct inode *root;
+        atomic_uint generation; /* of the staging area; one more with every freeze */
+        atomic_uint writers;    /* handles open for writing */
+
+        struct vtree *vtree;
+        struct notifier *notifier;
+};
+
+_unused_ static inline struct mount *mount_of(fuse_req_t req)
+{
+        return fuse_req_userdata(req);
+}

@@ -1,0 +1,206 @@
+#include "notifier.h"
+
+#include "inode.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#define BATCH      512
+#define MAX_QUEUED 64
+
+struct names {
+        char *v[MAX_QUEUED];
+        size_t n;
+};
+
+struct notifier {
+        struct mount *m;
+        pthread_mutex_t lock;
+        pthread_cond_t wake;
+        bool stop, all, relieve;
+        struct names forget, touch;
+        pthread_t forgetter, toucher;
+        bool started;
+};
+
+int notifier_new(struct mount *m, struct notifier **ret, struct err *e)
+{
+        struct notifier *n = calloc(1, sizeof *n);
+        if (!n)
+                return err_oom(e);
+        n->m = m;
+        pthread_mutex_init(&n->lock, NULL);
+        pthread_cond_init(&n->wake, NULL);
+        *ret = n;
+        return 0;
+}
+
+/* A full queue loses a refresh of a window, or leaves a name to its time-out: nothing else. */
+static void queue(struct notifier *n, struct names *q, const char *name)
+{
+        pthread_mutex_lock(&n->lock);
+        bool known = false;
+        for (size_t i = 0; i < q->n && !known; i++)
+                known = streq(q->v[i], name);
+        if (!known && q->n < MAX_QUEUED && (q->v[q->n] = strdup(name)) != NULL)
+                q->n++;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+}
+
+static char *next(struct names *q)
+{
+        if (q->n == 0)
+                return NULL;
+        char *s = q->v[0];
+        memmove(q->v, q->v + 1, --q->n * sizeof q->v[0]);
+        return s;
+}
+
+void notifier_forget_all(struct notifier *n)
+{
+        pthread_mutex_lock(&n->lock);
+        n->all = true;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+}
+
+void notifier_forget_name(struct notifier *n, const char *name)
+{
+        queue(n, &n->forget, name);
+}
+
+void notifier_relieve(struct notifier *n)
+{
+        pthread_mutex_lock(&n->lock);
+        n->relieve = true;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+}
+
+void notifier_touch(struct notifier *n, const char *path)
+{
+        queue(n, &n->touch, path);
+}
+
+static void inval(struct notifier *n, fuse_ino_t parent, const char *name)
+{
+        (void)fuse_lowlevel_notify_inval_entry(
+                n->m->session, parent, name, strlen(name)); /* unknown: as good */
+}
+
+static void forget_all(struct notifier *n)
+{
+        struct inode_name *v = NULL;
+        size_t count = inode_below(n->m->inodes, FUSE_ROOT_ID, &v);
+        for (size_t i = 0; i < count; i++) {
+                inval(n, FUSE_ROOT_ID, v[i].name);
+                free(v[i].name);
+        }
+        free(v);
+        (void)fuse_lowlevel_notify_inval_inode(
+                n->m->session, FUSE_ROOT_ID, 0, 0); /* its times and links */
+}
+
+static void relieve(struct notifier *n)
+{
+        struct inode_name v[BATCH];
+        size_t count = inode_oldest(n->m->inodes, v, BATCH);
+        for (size_t i = 0; i < count; i++) {
+                inval(n, v[i].parent, v[i].name);
+                free(v[i].name);
+        }
+}
+
+static void *forgetter(void *arg)
+{
+        struct notifier *n = arg;
+        pthread_mutex_lock(&n->lock);
+        while (!n->stop) {
+                bool all = n->all, some = n->relieve;
+                char *name = next(&n->forget);
+                n->all = n->relieve = false;
+                if (!all && !some && !name) {
+                        pthread_cond_wait(&n->wake, &n->lock);
+                        continue;
+                }
+                pthread_mutex_unlock(&n->lock);
+                if (all)
+                        forget_all(n);
+                if (some)
+                        relieve(n);
+                if (name)
+                        inval(n, FUSE_ROOT_ID, name);
+                free(name);
+                pthread_mutex_lock(&n->lock);
+        }
+        pthread_mutex_unlock(&n->lock);
+        return NULL;
+}
+
+static void touch(const struct notifier *n, const char *path)
+{
+        _cleanup_free_ char *full = NULL;
+        if (asprintf(&full, "%s/%s", n->m->mountpoint, path) < 0)
+                full = NULL;
+        else
+                (void)utimensat(
+                        AT_FDCWD, full, NULL, AT_SYMLINK_NOFOLLOW); /* only for open windows */
+}
+
+static void *toucher(void *arg)
+{
+        struct notifier *n = arg;
+        pthread_mutex_lock(&n->lock);
+        while (!n->stop) {
+                char *path = next(&n->touch);
+                if (!path) {
+                        pthread_cond_wait(&n->wake, &n->lock);
+                        continue;
+                }
+                pthread_mutex_unlock(&n->lock);
+                touch(n, path);
+                free(path);
+                pthread_mutex_lock(&n->lock);
+        }
+        pthread_mutex_unlock(&n->lock);
+        return NULL;
+}
+
+int notifier_start(struct notifier *n, struct err *e)
+{
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int q = pthread_create(&n->forgetter, NULL, forgetter, n);
+        if (q == 0 && (q = pthread_create(&n->toucher, NULL, toucher, n)) != 0) {
+                pthread_mutex_lock(&n->lock);
+                n->stop = true;
+                pthread_cond_broadcast(&n->wake);
+                pthread_mutex_unlock(&n->lock);
+                pthread_join(n->forgetter, NULL);
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        n->started = q == 0;
+        return q ? err_errno(e, -q, "cannot start a thread") : 0;
+}
+
+void notifier_free(struct notifier *n)
+{
+        if (!n)
+                return;
+        pthread_mutex_lock(&n->lock);
+        n->stop = true;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+        if (n->started) {
+                pthread_join(n->forgetter, NULL);
+                pthread_join(n->toucher, NULL);
+        }
+        for (char *s; (s = next(&n->forget)) || (s = next(&n->touch));)
+                free(s);
+        pthread_cond_destroy(&n->wake);
+        pthread_mutex_destroy(&n->lock);
+        free(n);
+}

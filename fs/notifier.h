@@ -1,0 +1,21 @@
+/* notifier.h - tells the kernel what changed behind its back, and windows that something changed.
+ *
+ * Two threads of their own, since notifications deadlock inside requests on the same folder, and
+ * since a touch through the own mount is a request to ourselves. */
+#pragma once
+
+#include "mount.h"
+
+int notifier_new(struct mount *m, struct notifier **ret, struct err *e);
+/* Once the session can take notifications. */
+int notifier_start(struct notifier *n, struct err *e);
+void notifier_free(struct notifier *n);
+
+/* All names of the root, after a freeze. */
+void notifier_forget_all(struct notifier *n);
+/* One name of the root. */
+void notifier_forget_name(struct notifier *n, const char *name);
+/* Too many descriptors: the oldest names. */
+void notifier_relieve(struct notifier *n);
+/* Touches `path` (relative to the mountpoint; borrowed) so that open windows look again. */
+void notifier_touch(struct notifier *n, const char *path);

@@ -1,0 +1,30 @@
+/* passthrough.h - FUSE operations on real entries: the staging area, and frozen trees to look at.
+ *
+ * Every call is relative to an O_PATH descriptor and never follows a link. Changing requests hold
+ * the freeze lock shared; on an inode of a frozen generation they answer ESTALE, and the kernel
+ * looks again. The root's reserved names are the business of root.c. */
+#pragma once
+
+#include "inode.h"
+
+extern const struct fuse_lowlevel_ops passthrough_ops;
+
+struct inode *passthrough_inode(struct mount *m, fuse_ino_t ino);
+fuse_ino_t passthrough_ino(const struct mount *m, const struct inode *i);
+
+/* 0 if entries below `dir` may be changed: else EROFS or ESTALE. Under staging_enter(). */
+int passthrough_may_change(const struct mount *m, const struct inode *i);
+
+/* The entry `name` in the folder fd, with one more lookup. 0 or an errno value. */
+int passthrough_lookup(
+        struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret);
+/* The same for a frozen tree: `dirfd` is borrowed, `follow` opens what a link leads to. */
+int passthrough_view(struct mount *m, int dirfd, const char *name, bool follow, fuse_ino_t parent,
+        struct fuse_entry_param *ret);
+
+/* Folder handles: readdir of a real folder, with extra entries of the root at the end. */
+struct passthrough_extra {
+        const char *name;
+        uint64_t ino;
+        mode_t type;
+};

@@ -1,0 +1,219 @@
+#include "passthrough_io.h"
+
+#include "creds.h"
+#include "staging.h"
+
+#include <fcntl.h>
+
+/* ---- files ---- */
+
+struct handle {
+        int fd;
+        bool writes;
+};
+
+static struct handle *handle_of(const struct fuse_file_info *fi)
+{
+        return (struct handle *)(uintptr_t)fi->fh;
+}
+
+int passthrough_fd(const struct fuse_file_info *fi)
+{
+        return handle_of(fi)->fd;
+}
+
+/* Direct I/O asks for an alignment that the kernel's requests do not keep. */
+static int backing_flags(int flags)
+{
+        return (flags & ~(O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY)) | O_CLOEXEC;
+}
+
+static bool writes(int flags)
+{
+        return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+static int make_handle(struct mount *m, struct inode *i, int fd, struct fuse_file_info *fi)
+{
+        struct handle *h = malloc(sizeof *h);
+        if (!h) {
+                (void)close(fd); /* nothing was written */
+                return ENOMEM;
+        }
+        *h = (struct handle){.fd = fd, .writes = writes(fi->flags)};
+        if (h->writes) {
+                atomic_fetch_add(&i->writers, 1);
+                atomic_fetch_add(&m->writers, 1);
+        }
+        fi->fh = (uintptr_t)h;
+        fi->keep_cache = 1;
+        return 0;
+}
+
+static void end_handle(struct mount *m, struct inode *i, struct fuse_file_info *fi)
+{
+        struct handle *h = handle_of(fi);
+        (void)close(h->fd); /* flush has told */
+        if (h->writes) {
+                atomic_fetch_sub(&i->writers, 1);
+                atomic_fetch_sub(&m->writers, 1);
+        }
+        free(h);
+}
+
+void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        struct inode *i = passthrough_inode(m, ino);
+        bool change = writes(fi->flags) || fi->flags & O_TRUNC;
+        int q = change ? passthrough_enter(m, i) : 0;
+        if (q) {
+                fuse_reply_err(req, q);
+                return;
+        }
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        int fd = open(proc, backing_flags(fi->flags));
+        q = fd < 0 ? errno : make_handle(m, i, fd, fi);
+        if (change)
+                staging_leave(m->staging);
+        if (q)
+                fuse_reply_err(req, q);
+        else if (fuse_reply_open(req, fi) == -ENOENT)
+                end_handle(m, i, fi); /* the caller was interrupted: nobody will release it */
+}
+
+static int create(fuse_req_t req, struct mount *m, struct inode *dir, const char *name, mode_t mode,
+        struct fuse_file_info *fi, struct fuse_entry_param *e)
+{
+        struct creds c = creds_take(req);
+        int fd = openat(dir->fd, name,
+                (backing_flags(fi->flags) | O_CREAT | O_NOFOLLOW) | (fi->flags & O_EXCL), mode);
+        int q = fd < 0 ? errno : 0;
+        creds_back(&c);
+        if (!q && (q = passthrough_lookup(m, dir, name, e)) != 0)
+                (void)close(fd); /* nothing was written */
+        return q ? q : make_handle(m, (struct inode *)e->ino, fd, fi);
+}
+
+void pt_create(
+        fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        struct inode *dir = passthrough_inode(m, parent);
+        struct fuse_entry_param e;
+        int q = passthrough_enter(m, dir);
+        if (!q) {
+                q = create(req, m, dir, name, mode, fi, &e);
+                staging_leave(m->staging);
+        }
+        if (q)
+                fuse_reply_err(req, q);
+        else if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+                end_handle(m, (struct inode *)e.ino, fi);
+                inode_forget(m, (struct inode *)e.ino, 1);
+        }
+}
+
+void pt_read(
+        fuse_req_t req, fuse_ino_t ino _unused_, size_t size, off_t off, struct fuse_file_info *fi)
+{
+        struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+        buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+        buf.buf[0].fd = passthrough_fd(fi);
+        buf.buf[0].pos = off;
+        fuse_reply_data(req, &buf, 0);
+}
+
+void pt_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
+        struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        struct inode *i = passthrough_inode(m, ino);
+        struct fuse_bufvec out = FUSE_BUFVEC_INIT(fuse_buf_size(in));
+        out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+        out.buf[0].fd = passthrough_fd(fi);
+        out.buf[0].pos = off;
+        int q = passthrough_enter(m, i);
+        if (q) {
+                fuse_reply_err(req, q);
+                return;
+        }
+        ssize_t n = fuse_buf_copy(&out, in, 0);
+        staging_leave(m->staging);
+        if (n < 0)
+                fuse_reply_err(req, (int)-n);
+        else
+                fuse_reply_write(req, (size_t)n);
+}
+
+/* Some filesystems tell only at close that a write failed. */
+void pt_flush(fuse_req_t req, fuse_ino_t ino _unused_, struct fuse_file_info *fi)
+{
+        int fd = dup(passthrough_fd(fi));
+        fuse_reply_err(req, fd < 0 || close(fd) < 0 ? errno : 0);
+}
+
+void pt_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        end_handle(m, passthrough_inode(m, ino), fi);
+        fuse_reply_err(req, 0);
+}
+
+void pt_fsync(fuse_req_t req, fuse_ino_t ino _unused_, int datasync, struct fuse_file_info *fi)
+{
+        int fd = passthrough_fd(fi);
+        fuse_reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? errno : 0);
+}
+
+void pt_fallocate(
+        fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        int q = passthrough_enter(m, passthrough_inode(m, ino));
+        if (!q) {
+                q = fallocate(passthrough_fd(fi), mode, off, len) < 0 ? errno : 0;
+                staging_leave(m->staging);
+        }
+        fuse_reply_err(req, q);
+}
+
+/* KIO gives up on any other error than these; they make it copy by hand. */
+static int copy_error(int q)
+{
+        return q == ENOSPC || q == EDQUOT || q == EFBIG || q == EIO || q == ESTALE || q == EROFS ||
+                               q == EINVAL
+                       ? q
+                       : EXDEV;
+}
+
+void pt_copy_file_range(fuse_req_t req, fuse_ino_t ino_in _unused_, off_t off_in,
+        struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+        struct fuse_file_info *fi_out, size_t len, int flags)
+{
+        struct mount *m = mount_of(req);
+        int q = passthrough_enter(m, passthrough_inode(m, ino_out));
+        if (q) {
+                fuse_reply_err(req, q);
+                return;
+        }
+        ssize_t n = copy_file_range(passthrough_fd(fi_in), &off_in, passthrough_fd(fi_out),
+                &off_out, len, (unsigned)flags);
+        q = n < 0 ? copy_error(errno) : 0;
+        staging_leave(m->staging);
+        if (q)
+                fuse_reply_err(req, q);
+        else
+                fuse_reply_write(req, (size_t)n);
+}
+
+void pt_lseek(
+        fuse_req_t req, fuse_ino_t ino _unused_, off_t off, int whence, struct fuse_file_info *fi)
+{
+        off_t r = lseek(passthrough_fd(fi), off, whence);
+        if (r < 0)
+                fuse_reply_err(req, errno);
+        else
+                fuse_reply_lseek(req, r);
+}

@@ -1,0 +1,96 @@
+#include "place.h"
+
+#include "io.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+int place_run(const char *const argv[], bool quiet)
+{
+        pid_t pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0) {
+                int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+                if (quiet && null >= 0) {
+                        (void)dup2(null, 1); /* if not, it talks */
+                        (void)dup2(null, 2);
+                }
+                execvp(argv[0], (char *const *)argv);
+                _exit(127);
+        }
+        int status;
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static int clear_dead(const char *path, struct err *e)
+{
+        struct stat st;
+        if (stat(path, &st) == 0 || errno != ENOTCONN)
+                return 0;
+        const char *const argv[] = {"fusermount3", "-u", "-z", path, NULL};
+        (void)place_run(argv, true); /* what counts is whether it answers now */
+        if (stat(path, &st) < 0 && errno == ENOTCONN)
+                return err_set(e, -ENOTCONN,
+                        "%s is a dead mount that cannot be cleared; try: fusermount3 -u -z %s",
+                        path, path);
+        return 0;
+}
+
+static bool is_mounted(const char *path)
+{
+        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+        char line[2 * PATH_MAX], point[PATH_MAX];
+        while (f && fgets(line, sizeof line, f))
+                if (sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && streq(point, path) &&
+                        strstr(line, " - fuse.autoglacier "))
+                        return true;
+        return false;
+}
+
+static int check_empty(const char *path, struct err *e)
+{
+        DIR *d = opendir(path);
+        if (!d)
+                return err_errno(e, -errno, "cannot open the mountpoint %s", path);
+        unsigned n = 0;
+        while (n < 3 && readdir(d))
+                n++;       /* "." and ".." */
+        (void)closedir(d); /* only read */
+        return n < 3 ? 0
+                     : err_set(e, -ENOTEMPTY,
+                               "%s is not empty; what is in it would be hidden by the mount: use "
+                               "an empty folder",
+                               path);
+}
+
+int place_prepare(const char *path, bool make, char **ret, struct err *e)
+{
+        int q = clear_dead(path, e);
+        if (q < 0)
+                return q;
+        struct stat st;
+        if (stat(path, &st) < 0) {
+                if (errno != ENOENT || !make)
+                        return err_errno(e, -errno, "cannot use the mountpoint %s", path);
+                if ((q = io_mkdir_p(path, 0755, e)) < 0)
+                        return q;
+        } else if (!S_ISDIR(st.st_mode)) {
+                return err_set(e, -ENOTDIR, "%s is not a folder", path);
+        }
+        _cleanup_free_ char *real = realpath(path, NULL);
+        if (!real)
+                return err_errno(e, -errno, "cannot use the mountpoint %s", path);
+        if (is_mounted(real))
+                return err_set(e, -EBUSY, "%s is mounted already", real);
+        if ((q = check_empty(real, e)) < 0)
+                return q;
+        *ret = steal(real);
+        return 0;
+}

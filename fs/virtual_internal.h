@@ -1,0 +1,95 @@
+/* virtual_internal.h - shared by the virtual_*.c files and nobody else. */
+#pragma once
+
+#include "virtual.h"
+
+#include "buf.h"
+#include "catalog.h"
+#include "control.h"
+
+enum vkind {
+        V_COMMIT = 2,
+        V_STATUS,
+        V_ARCHIVES,
+        V_JOBS,
+        V_STATUS_TXT,
+        V_ARCHIVE,
+        V_DESCRIPTION,
+        V_STATE,
+        V_INFO,
+        V_SUMS,
+        V_LOG,
+        V_RETRY,
+        V_ABORT,
+        V_FILES,
+        V_MEMBER,
+};
+
+struct vnode {
+        struct node node;
+        enum vkind kind;
+        int64_t archive; /* row, or 0 */
+        int64_t member;  /* row, or 0 */
+        char *id;        /* of the archive, or NULL */
+        char *name;      /* of the archive, or NULL */
+        struct stat st;  /* V_MEMBER: does not change */
+        char *link;      /* V_MEMBER: target of a symlink */
+        struct vnode *next;
+};
+
+#define VNODE_BUCKETS 4096u
+#define VTREE_POOL    8u
+
+struct vtree {
+        struct mount *m;
+        pthread_mutex_t lock;
+        struct vnode *buckets[VNODE_BUCKETS];
+        struct catalog *pool[VTREE_POOL]; /* connections that nobody uses now */
+        size_t n_pool;
+        int64_t hidden_until; /* `.commit`; monotonic ns */
+};
+
+/* virtual_node.c */
+struct vnode *vnode_of(fuse_ino_t ino);
+struct vnode *vnode_get(struct vtree *t, enum vkind kind, const struct catalog_archive *a,
+        const struct catalog_member *m);
+void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n);
+uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member);
+struct catalog *vtree_catalog(struct vtree *t, struct err *e); /* borrowed: give it back */
+void vtree_give(struct vtree *t, struct catalog **c);
+
+/* virtual_content.c */
+bool vkind_is_dir(enum vkind kind);
+mode_t vkind_mode(enum vkind kind);
+/* The text of a file. 0 or -errno. */
+int content_render(struct mount *m, const struct vnode *v, struct buf *ret, struct err *e);
+int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struct err *e);
+void content_member_stat(const struct catalog_member *m, struct stat *ret);
+/* SHA512SUMS as an unlinked file. */
+int content_sums(struct mount *m, const struct vnode *v, int *ret_fd, struct err *e);
+
+/* virtual_commit.c */
+struct control *commit_control(struct mount *m, void **ret_state);
+void commit_state_free(void *state);
+int commit_text(struct mount *m, const void *except, const char *text, size_t len, char **ret_id,
+        struct err *e);
+
+/* virtual_dir.c */
+void vt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vt_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void vt_readdirplus(
+        fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void vt_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+/* True: `files/` shows the frozen tree, whose top is opened; the caller closes it. */
+bool files_frozen(struct mount *m, const struct vnode *v, int *ret_fd, char **ret_mountpoint);
+const char *archive_entry(size_t k, enum vkind *ret);
+
+/* virtual_file.c */
+void vt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vt_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void vt_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+        struct fuse_file_info *fi);
+void vt_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vt_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vt_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi);

@@ -1,0 +1,136 @@
+#include "virtual_internal.h"
+
+#include "engine.h"
+
+int vtree_new(struct mount *m, struct vtree **ret, struct err *e)
+{
+        struct vtree *t = calloc(1, sizeof *t);
+        if (!t)
+                return err_oom(e);
+        t->m = m;
+        pthread_mutex_init(&t->lock, NULL);
+        *ret = t;
+        return 0;
+}
+
+static void vnode_free(struct vnode *v)
+{
+        free(v->id);
+        free(v->name);
+        free(v->link);
+        free(v);
+}
+
+void vtree_free(struct vtree *t)
+{
+        if (!t)
+                return;
+        for (size_t b = 0; b < VNODE_BUCKETS; b++)
+                while (t->buckets[b]) {
+                        struct vnode *v = t->buckets[b];
+                        t->buckets[b] = v->next;
+                        vnode_free(v);
+                }
+        while (t->n_pool > 0)
+                catalog_close(t->pool[--t->n_pool]);
+        pthread_mutex_destroy(&t->lock);
+        free(t);
+}
+
+struct vnode *vnode_of(fuse_ino_t ino)
+{
+        return (struct vnode *)ino;
+}
+
+/* kind in the low byte; members have numbers of their own. */
+uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member)
+{
+        if (kind == V_MEMBER)
+                return NODE_VIRTUAL_INO | 1ull << 61 | (uint64_t)member;
+        return NODE_VIRTUAL_INO | (uint64_t)archive << 8 | (uint64_t)kind;
+}
+
+static struct vnode **bucket(struct vtree *t, uint64_t number)
+{
+        return &t->buckets[(number * 0x9e3779b97f4a7c15ull >> 40) % VNODE_BUCKETS];
+}
+
+static struct vnode *make(
+        enum vkind kind, const struct catalog_archive *a, const struct catalog_member *m)
+{
+        struct vnode *v = calloc(1, sizeof *v);
+        if (!v)
+                return NULL;
+        v->node.ops = &virtual_ops;
+        v->kind = kind;
+        v->archive = a ? a->row : 0;
+        v->member = m ? m->row : 0;
+        v->id = a ? strdup(a->id) : NULL;
+        v->name = a ? strdup(a->name) : NULL;
+        v->link = m && m->type == 'l' && m->link ? strdup(m->link) : NULL;
+        if (m)
+                content_member_stat(m, &v->st);
+        if ((a && (!v->id || !v->name)) || (m && m->type == 'l' && m->link && !v->link)) {
+                vnode_free(v);
+                return NULL;
+        }
+        return v;
+}
+
+struct vnode *vnode_get(struct vtree *t, enum vkind kind, const struct catalog_archive *a,
+        const struct catalog_member *m)
+{
+        uint64_t number = vnode_number(kind, a ? a->row : 0, m ? m->row : 0);
+        pthread_mutex_lock(&t->lock);
+        struct vnode **b = bucket(t, number), *v = *b;
+        while (v && vnode_number(v->kind, v->archive, v->member) != number)
+                v = v->next;
+        if (!v && (v = make(kind, a, m)) != NULL) {
+                v->next = *b;
+                *b = v;
+        }
+        if (v)
+                v->node.lookups++;
+        pthread_mutex_unlock(&t->lock);
+        return v;
+}
+
+void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n)
+{
+        pthread_mutex_lock(&t->lock);
+        v->node.lookups -= MIN(n, v->node.lookups);
+        bool gone = v->node.lookups == 0;
+        if (gone) {
+                struct vnode **p = bucket(t, vnode_number(v->kind, v->archive, v->member));
+                while (*p != v)
+                        p = &(*p)->next;
+                *p = v->next;
+        }
+        pthread_mutex_unlock(&t->lock);
+        if (gone)
+                vnode_free(v);
+}
+
+struct catalog *vtree_catalog(struct vtree *t, struct err *e)
+{
+        struct catalog *c = NULL;
+        pthread_mutex_lock(&t->lock);
+        if (t->n_pool > 0)
+                c = t->pool[--t->n_pool];
+        pthread_mutex_unlock(&t->lock);
+        if (!c && engine_catalog(t->m->engine, &c, e) < 0)
+                return NULL;
+        return c;
+}
+
+void vtree_give(struct vtree *t, struct catalog **c)
+{
+        pthread_mutex_lock(&t->lock);
+        if (t->n_pool < VTREE_POOL) {
+                t->pool[t->n_pool++] = *c;
+                *c = NULL;
+        }
+        pthread_mutex_unlock(&t->lock);
+        catalog_close(*c);
+        *c = NULL;
+}
