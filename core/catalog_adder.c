@@ -207,6 +207,17 @@ int catalog_adder_add(struct catalog_adder *a, const struct catalog_member *m, s
         return slice_is_full(a) ? catalog_adder_flush(a, e) : 0;
 }
 
+/* Touches the archive's row too: a transaction that changes nothing would leave the slices before
+ * it unsynced. */
+static int forget_links(struct catalog *c, int64_t row, int64_t at, struct err *e)
+{
+        int q = catalog_exec(c, e, "DELETE FROM hardlink WHERE archive = ?1 AND tar_offset >= ?2",
+                "ii", row, at);
+        return q < 0 ? q
+                     : catalog_exec(c, e, "UPDATE archive SET changed = changed WHERE row = ?1",
+                               "i", row);
+}
+
 int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e)
 {
         int64_t row = 0;
@@ -229,8 +240,8 @@ int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, 
                         "k.parent = m.row) LIMIT 4000) AND ?2 >= 0",
                         row, at, e);
         if (q == 0)
-                q = catalog_write(c, true, e,
-                        "DELETE FROM hardlink WHERE archive = ?1 AND tar_offset >= ?2", "ii", row,
-                        at);
+                q = txn_begin(c, true, e);
+        if (q == 0)
+                q = txn_end(c, forget_links(c, row, at, e), e);
         return q < 0 ? q : 0;
 }

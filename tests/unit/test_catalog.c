@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define A "20261122T212703Z-00000001"
@@ -977,6 +978,73 @@ static void restarted_archive_is_as_when_it_was_queued(void **state)
         catalog_archive_done(&a);
 }
 
+/* ---- what reaches the disk ---- */
+
+/* SQLite's calls end up here. */
+static _Thread_local unsigned synced;
+
+int fdatasync(int fd)
+{
+        synced++;
+        return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+        synced++;
+        return (int)syscall(SYS_fsync, fd);
+}
+
+#define SYNCS(call)                                                                                \
+        do {                                                                                       \
+                synced = 0;                                                                        \
+                OK(call);                                                                          \
+                if (synced == 0)                                                                   \
+                        fail_msg("%s did not reach the disk", #call);                              \
+        } while (0)
+#define LATER(call)                                                                                \
+        do {                                                                                       \
+                synced = 0;                                                                        \
+                OK(call);                                                                          \
+                if (synced > 0)                                                                    \
+                        fail_msg("%s waited for the disk", #call);                                 \
+        } while (0)
+
+static void intentions_reach_the_disk_and_the_rest_follows(void **state)
+{
+        struct scratch *s = *state;
+        struct catalog_archive a = {.id = strdup(A), .description = strdup("x")};
+        struct catalog_volume v = {.number = 1, .object = "o"};
+        struct catalog_block b = {.volume = 1};
+        struct catalog_part p = {.volume = 1, .number = 1};
+        bool abort;
+        char *known = NULL;
+        SYNCS(catalog_archive_add(s->c, &a, E));
+        SYNCS(catalog_archive_set_state(s->c, A, ARCHIVE_QUEUED, "", 0, E));
+        LATER(catalog_event(s->c, A, 'w', "x", E));
+        LATER(catalog_archive_progress(s->c, &a, &abort, E));
+        LATER(catalog_archive_set_runner(s->c, A, 1, E));
+        SYNCS(catalog_archive_set_description(s->c, A, "y", E));
+        SYNCS(catalog_archive_want_abort(s->c, A, false, E));
+        SYNCS(catalog_volume_begin(s->c, A, 1, "o", 0, E));
+        LATER(catalog_block_add(s->c, A, &b, E));
+        LATER(catalog_part_add(s->c, A, &p, E));
+        LATER(catalog_list_add(s->c, A, "again", "x", "", E));
+        LATER(catalog_hardlink(s->c, A, 1, 1, "x", 0, &known, E));
+        synced = 0;
+        put_members(s->c, A, small, ARRAY_SIZE(small));
+        assert_int_equal(synced, 0);
+        SYNCS(catalog_volume_done(s->c, A, &v, E));
+        SYNCS(catalog_archive_update(s->c, &a, E));
+        SYNCS(catalog_members_cut(s->c, A, 4096, E));
+        SYNCS(catalog_archive_set_state(s->c, A, ARCHIVE_STORED, "", 0, E));
+        SYNCS(catalog_archive_settle(s->c, A, E));
+        SYNCS(catalog_set(s->c, "k", "v", E));
+        SYNCS(catalog_archive_restart(s->c, A, E));
+        SYNCS(catalog_archive_remove(s->c, A, E));
+        catalog_archive_done(&a);
+}
+
 /* ---- several at once, and sudden ends ---- */
 
 struct worker {
@@ -1135,6 +1203,7 @@ int main(void)
                 T(hard_links_are_kept_with_the_next_durable_row),
                 T(removed_archive_leaves_nothing_and_no_other_is_touched),
                 T(restarted_archive_is_as_when_it_was_queued),
+                T(intentions_reach_the_disk_and_the_rest_follows),
                 T(writers_wait_for_each_other),
                 T(catalogues_made_at_once_are_one),
                 T(killed_writer_leaves_what_it_had_flushed),
