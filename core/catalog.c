@@ -1,12 +1,15 @@
 #include "catalog_internal.h"
 
 #include "bytes.h"
+#include "clock.h"
 #include "io.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/random.h>
+#include <time.h>
 
+#define BUSY_MS        30000
 #define APPLICATION_ID 0x4147434c /* "AGCL" */
 
 /* migrations[n] takes a catalogue from user_version n to n + 1. */
@@ -34,11 +37,12 @@ static int pragma_int(struct catalog *c, const char *sql, int64_t *ret, struct e
 static int check_version(struct catalog *c, int64_t *ret, struct err *e)
 {
         int64_t version = 0, tables = 0, id = 0;
-        int q = pragma_int(c, "PRAGMA user_version", &version, e);
+        /* In this order: another program that makes it right now does so in one transaction. */
+        int q = pragma_int(c, "SELECT count(*) FROM sqlite_schema", &tables, e);
         if (q == 0)
                 q = pragma_int(c, "PRAGMA application_id", &id, e);
         if (q == 0)
-                q = pragma_int(c, "SELECT count(*) FROM sqlite_schema", &tables, e);
+                q = pragma_int(c, "PRAGMA user_version", &version, e);
         if (q < 0)
                 return q;
         if (tables > 0 && id != APPLICATION_ID)
@@ -90,6 +94,20 @@ static int make_file(const char *path, struct err *e)
         return q < 0 ? err_errno(e, q, "cannot make the catalogue %s", path) : 0;
 }
 
+/* SQLite does not wait here when another program switches to the log at the same moment. */
+static int set_wal(struct catalog *c, struct err *e)
+{
+        const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+        int q = -EAGAIN;
+        for (int64_t end = clock_monotonic() + BUSY_MS * (CLOCK_NSEC / 1000); q == -EAGAIN;) {
+                q = setup(c, "PRAGMA journal_mode=WAL", e);
+                if (q != -EAGAIN || clock_monotonic() > end)
+                        break;
+                (void)nanosleep(&pause, NULL); /* a shorter pause does no harm */
+        }
+        return q;
+}
+
 static int open_db(struct catalog *c, struct err *e)
 {
         int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -98,13 +116,13 @@ static int open_db(struct catalog *c, struct err *e)
                 return err_oom(e);
         if (rc != SQLITE_OK)
                 return catalog_fail(c, e);
-        (void)sqlite3_busy_timeout(c->db, 30000);
+        (void)sqlite3_busy_timeout(c->db, BUSY_MS);
         (void)sqlite3_db_config(
                 c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* no harm where unknown */
         int q = setup(c,
                 "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-8192", e);
         if (q == 0)
-                q = setup(c, "PRAGMA journal_mode=WAL", e);
+                q = set_wal(c, e);
         if (q == 0)
                 q = setup(c,
                         "PRAGMA journal_size_limit=16777216; PRAGMA synchronous=FULL; PRAGMA "
