@@ -18,12 +18,12 @@
 #define GiB (1024ull * MiB)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)     ((a) > (b) ? (a) : (b))
 
 #define _printf_(f, a) __attribute__((format(printf, f, a)))
-#define _unused_ __attribute__((unused))
-#define _cleanup_(fn) __attribute__((cleanup(fn)))
+#define _unused_       __attribute__((unused))
+#define _cleanup_(fn)  __attribute__((cleanup(fn)))
 
 /* DEFINE_CLEANUP(foo_free, struct foo *) makes foo_freep() for _cleanup_(foo_freep).
  * foo_free(NULL) must do nothing. */
@@ -50,8 +50,8 @@ _unused_ static inline void base_closep(const int *fd)
 
 DEFINE_CLEANUP(fclose, FILE *)
 
-#define _cleanup_free_ _cleanup_(base_freep)
-#define _cleanup_close_ _cleanup_(base_closep)
+#define _cleanup_free_   _cleanup_(base_freep)
+#define _cleanup_close_  _cleanup_(base_closep)
 #define _cleanup_fclose_ _cleanup_(fclosep)
 
 /* Take the value out of a variable with a cleanup attribute: the caller owns it now. */

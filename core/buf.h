@@ -15,7 +15,10 @@ struct buf {
         bool oom;
 };
 
-#define BUF_INIT {0}
+#define BUF_INIT                                                                                   \
+        {                                                                                          \
+                0                                                                                  \
+        }
 #define _cleanup_buf_ _cleanup_(buf_done)
 
 void buf_done(struct buf *b);
@@ -24,10 +27,12 @@ void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
-/* Appends `s` of `len` bytes as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
+/* Appends `s` of `len` bytes as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD.
+ */
 void buf_add_json(struct buf *b, const char *s, size_t len);
 /* The text; "" when nothing was appended. Borrowed until the next change. */
 const char *buf_str(const struct buf *b);
-/* Gives the text away (the caller frees it) and leaves the buffer empty. NULL when out of memory. */
+/* Gives the text away (the caller frees it) and leaves the buffer empty. NULL when out of memory.
+ */
 char *buf_steal(struct buf *b);
 bool buf_oom(const struct buf *b);

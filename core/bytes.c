@@ -142,7 +142,8 @@ int bytes_unhex(const char *hex, void *out, size_t len)
 
 void bytes_base64(const void *data, size_t len, char *out)
 {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        static const char digits[] =
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const uint8_t *p = data;
         for (size_t i = 0; i < len; i += 3) {
                 size_t n = MIN(len - i, (size_t)3);
@@ -163,7 +164,10 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
         uint8_t c = p[0];
         if (c < 0x80)
                 return 1;
-        size_t n = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+        size_t n = c >= 0xc2 && c <= 0xdf   ? 2
+                   : c >= 0xe0 && c <= 0xef ? 3
+                   : c >= 0xf0 && c <= 0xf4 ? 4
+                                            : 0;
         if (n == 0 || n > left)
                 return 0;
         uint8_t lo = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;

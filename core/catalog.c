@@ -16,6 +16,12 @@
 static const char *const migrations[] = {
 #include "schema.sql.inc"
         ,
+#include "schema_spool.sql.inc"
+        ,
+#include "schema_restore.sql.inc"
+        ,
+#include "schema_job.sql.inc"
+        ,
 };
 
 /* ---- opening ---- */

@@ -135,10 +135,10 @@ struct catalog_member {
         const char *link;      /* target text, or path of the member with the content for 'h' */
 };
 /* Adds in bulk, LATER: rows are visible to others after catalog_adder_flush(), some before, since a
- * transaction is kept short. Others cannot write while rows are not flushed: flush before you wait. Any durable call on the connection takes them along. Adding a path
- * again replaces it under the same row (the later member counts). Parents come before children or
- * are implied. -EINVAL a path that is not relative and plain; -EPROTO one below what is not a
- * folder. */
+ * transaction is kept short. Others cannot write while rows are not flushed: flush before you wait.
+ * Any durable call on the connection takes them along. Adding a path again replaces it under the
+ * same row (the later member counts). Parents come before children or are implied. -EINVAL a path
+ * that is not relative and plain; -EPROTO one below what is not a folder. */
 struct catalog_adder;
 int catalog_adder_new(struct catalog *c, const char *id, struct catalog_adder **ret, struct err *e);
 int catalog_adder_add(struct catalog_adder *a, const struct catalog_member *m, struct err *e);

@@ -73,7 +73,8 @@ void clock_bytes_words(uint64_t bytes, char out[CLOCK_TEXT_MAX])
                 v /= 1000;
                 u++;
         }
-        (void)snprintf(out, CLOCK_TEXT_MAX, u > 0 && v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
+        (void)snprintf(
+                out, CLOCK_TEXT_MAX, u > 0 && v < 99.95 ? "%.1f %s" : "%.0f %s", v, units[u]);
 }
 
 int clock_parse_duration(const char *s, int64_t *ret_seconds)
@@ -84,9 +85,9 @@ int clock_parse_duration(const char *s, int64_t *ret_seconds)
         if (end == s || errno || v < 0 || v > 100ll * 365 * 86400)
                 return -EINVAL;
         int64_t unit = *end == 0 || streq(end, "s") ? 1
-                : streq(end, "m")                   ? 60
-                : streq(end, "h")                   ? 3600
-                : streq(end, "d")                   ? 86400
+                       : streq(end, "m")            ? 60
+                       : streq(end, "h")            ? 3600
+                       : streq(end, "d")            ? 86400
                                                     : 0;
         if (unit == 0 || v > INT64_MAX / 4 / unit / CLOCK_NSEC)
                 return -EINVAL;

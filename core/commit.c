@@ -298,7 +298,8 @@ int commit_abort(const struct commit_env *env, const char *id, struct err *e)
         } else {
                 /* A disk that is unplugged must not keep people from getting their files back; what
                  * it holds of this commit is without a manifest and is not listed anywhere. */
-                if (stores_open(r.a.store_url, &r.store, NULL) == 0 &&
+                if (stores_open(env->config, r.a.store_url, r.a.storage_class, &r.store, NULL) ==
+                                0 &&
                         store_check(r.store, r.a.store_id, NULL, NULL) == 0)
                         (void)volumes_forget(&r, NULL);
                 crash_point("abort-forgotten");

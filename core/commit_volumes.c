@@ -35,7 +35,7 @@ static int load_recipients(struct run *r, struct err *e)
 
 static int open_store(struct run *r, struct err *e)
 {
-        int q = stores_open(r->a.store_url, &r->store, e);
+        int q = stores_open(r->env->config, r->a.store_url, r->a.storage_class, &r->store, e);
         if (q < 0)
                 return q;
         return store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e);

@@ -209,7 +209,7 @@ static int prepare_store(
         if (q < 0)
                 return q;
         _cleanup_(store_closep) struct store *s = NULL;
-        if ((q = stores_open(url, &s, e)) < 0)
+        if ((q = stores_open(g->config, url, g->config->storage_class, &s, e)) < 0)
                 return q;
         *ret_empty = store_list(s, "archives/", store_holds_nothing, NULL, NULL) != -EEXIST;
         if (known)

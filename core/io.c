@@ -117,8 +117,8 @@ int io_sync_parent(int dirfd, const char *path)
         return 0;
 }
 
-int io_write_file(int dirfd, const char *path, mode_t mode, const void *data, size_t len,
-        struct err *e)
+int io_write_file(
+        int dirfd, const char *path, mode_t mode, const void *data, size_t len, struct err *e)
 {
         _cleanup_free_ char *tmp = NULL;
         if (asprintf(&tmp, "%s.tmp", path) < 0)
@@ -237,7 +237,8 @@ char *io_join(const char *a, const char *b)
 
 int io_lock_file(int dirfd, const char *name, int *ret_fd, struct err *e)
 {
-        _cleanup_close_ int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_close_ int fd =
+                openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return err_errno(e, -errno, "cannot open the lock file %s", name);
         struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

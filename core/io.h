@@ -19,8 +19,8 @@ int io_read_file(int dirfd, const char *path, size_t max, struct buf *ret, struc
 
 /* Writes path.tmp beside it, fsyncs, renames over `path`, fsyncs the folder: after a crash the old
  * or the new content is there, whole. */
-int io_write_file(int dirfd, const char *path, mode_t mode, const void *data, size_t len,
-        struct err *e);
+int io_write_file(
+        int dirfd, const char *path, mode_t mode, const void *data, size_t len, struct err *e);
 
 /* fsync of the folder that holds `path` (relative to dirfd). 0 or -errno. */
 int io_sync_parent(int dirfd, const char *path);

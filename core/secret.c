@@ -16,7 +16,8 @@ int secret_new(size_t len, struct secret **ret)
         struct secret *s = calloc(1, sizeof *s);
         if (!s)
                 return -ENOMEM;
-        void *p = mmap(NULL, mapped(len), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *p =
+                mmap(NULL, mapped(len), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED) {
                 free(s);
                 return -ENOMEM;

@@ -2,11 +2,18 @@
 
 #include "store_dir.h"
 
+static int open_dir(const struct config *config _unused_, const char *url,
+        const char *storage_class _unused_, struct store **ret, struct err *e)
+{
+        return store_dir_new(url, ret, e);
+}
+
 static const struct scheme {
         const char *prefix;
-        int (*open)(const char *url, struct store **ret, struct err *e);
+        int (*open)(const struct config *config, const char *url, const char *storage_class,
+                struct store **ret, struct err *e);
 } schemes[] = {
-        {"dir:", store_dir_new},
+        {"dir:", open_dir},
 };
 
 static const struct scheme *scheme_of(const char *url)
@@ -22,14 +29,15 @@ bool stores_known(const char *url)
         return scheme_of(url) != NULL;
 }
 
-int stores_open(const char *url, struct store **ret, struct err *e)
+int stores_open(const struct config *config, const char *url, const char *storage_class,
+        struct store **ret, struct err *e)
 {
         const struct scheme *s = scheme_of(url);
         if (!s)
                 return err_set(e, -EPROTONOSUPPORT,
                         "this version of autoglacier cannot open the store %s; it knows dir:/path",
                         url);
-        return s->open(url, ret, e);
+        return s->open(config, url, storage_class, ret, e);
 }
 
 char *stores_volume_name(const char *origin, const char *id, unsigned volume, const char *suffix)

@@ -9,8 +9,11 @@
 struct config;
 struct store;
 
-/* "dir:/absolute/path". -EPROTONOSUPPORT for a scheme that this version cannot open. */
-int stores_open(const char *url, struct store **ret, struct err *e);
+/* "dir:/absolute/path". `storage_class` is for what will be written ("" or NULL: the service's
+ * own). Credentials, endpoint and limits come from `config`, which must outlive the store.
+ * -EPROTONOSUPPORT for a scheme that this version cannot open. */
+int stores_open(const struct config *config, const char *url, const char *storage_class,
+        struct store **ret, struct err *e);
 
 /* True if the scheme of `url` is one that stores_open() knows. */
 bool stores_known(const char *url);

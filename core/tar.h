@@ -1,10 +1,11 @@
 /* tar.h - the tar stream: pax through libarchive, written member by member with exact offsets.
  *
- * Floor 2. Nanosecond times, xattrs, ACLs, file capabilities, sparse files, hard links, any bytes in
- * names. Only mtime is kept, so that the same input gives the same bytes. A member with a name that is
- * not ASCII carries hdrcharset=BINARY: readers then take the bytes as they are (without it libarchive
- * converts and normalizes them); GNU tar does not know that keyword and says so for such members, and
- * takes them as they are anyway. Not here: reading files, hashing. One thread a writer. */
+ * Floor 2. Nanosecond times, xattrs, ACLs, file capabilities, sparse files, hard links, any bytes
+ * in names. Only mtime is kept, so that the same input gives the same bytes. A member with a name
+ * that is not ASCII carries hdrcharset=BINARY: readers then take the bytes as they are (without it
+ * libarchive converts and normalizes them); GNU tar does not know that keyword and says so for such
+ * members, and takes them as they are anyway. Not here: reading files, hashing. One thread a
+ * writer. */
 #pragma once
 
 #include "base.h"
@@ -16,8 +17,8 @@ struct tar_writer;
 
 typedef int (*tar_sink_fn)(void *ctx, const void *data, size_t len, struct err *e);
 
-/* An error of the sink comes out of the call that wrote, code and words unchanged; after it the only
- * call that makes sense is tar_writer_free(). */
+/* An error of the sink comes out of the call that wrote, code and words unchanged; after it the
+ * only call that makes sense is tar_writer_free(). */
 int tar_writer_new(tar_sink_fn sink, void *ctx, struct tar_writer **ret, struct err *e);
 /* Writes nothing: a stream without tar_finish() stays without its end. */
 void tar_writer_free(struct tar_writer *w);
@@ -26,11 +27,12 @@ DEFINE_CLEANUP(tar_writer_free, struct tar_writer *)
 uint64_t tar_offset(const struct tar_writer *w);
 
 struct tar_member {
-        const char *path;       /* in the archive */
-        const struct stat *st;  /* type, mode, owner, size, times */
-        int fd;                 /* to read xattrs, ACLs and holes from; -EBADF for none */
-        const char *link;       /* target of a symlink, or NULL */
-        const char *hardlink;   /* path of the member that has the content, or NULL; then no data follows */
+        const char *path;      /* in the archive */
+        const struct stat *st; /* type, mode, owner, size, times */
+        int fd;                /* to read xattrs, ACLs and holes from; -EBADF for none */
+        const char *link;      /* target of a symlink, or NULL */
+        const char *hardlink;  /* path of the member that has the content, or NULL; then no data
+                                  follows */
 };
 /* Writes the header. What the filesystem does not let us read of xattrs or ACLs is left out and
  * counted in *ret_lost (NULL allowed). Moves the file offset of fd nowhere. -EINVAL for what is not
@@ -42,9 +44,9 @@ int tar_begin(struct tar_writer *w, const struct tar_member *m, unsigned *ret_lo
 int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e);
 /* As tar_data(), with `len` zeros. */
 int tar_zeros(struct tar_writer *w, uint64_t len, struct err *e);
-/* How many of the next bytes are a hole; 0 if data comes next. Holes need not be read: give them with
- * tar_zeros(), hash zeros, and seek over them. What a file has got there since then is a change like
- * any other. */
+/* How many of the next bytes are a hole; 0 if data comes next. Holes need not be read: give them
+ * with tar_zeros(), hash zeros, and seek over them. What a file has got there since then is a
+ * change like any other. */
 uint64_t tar_hole(const struct tar_writer *w);
 /* -EINVAL if the count was wrong. */
 int tar_end(struct tar_writer *w, struct err *e);

@@ -1,7 +1,7 @@
 /* untar.h - writes members of a tar stream into a folder, safely.
  *
- * Floor 3. Never outside the folder: absolute names lose their '/', names with ".." are refused with
- * -EPROTO, no link is followed on the way. A file gets its final name when all of it has been
+ * Floor 3. Never outside the folder: absolute names lose their '/', names with ".." are refused
+ * with -EPROTO, no link is followed on the way. A file gets its final name when all of it has been
  * written. Owners (as root), modes, ns times, xattrs, ACLs, hard links, holes come back; times and
  * modes of folders last. Not here: where the tar bytes come from, and their authenticity. */
 #pragma once
@@ -23,26 +23,28 @@ struct untar_result {
         const char *path;
         uint64_t size;
         char type; /* 'f' 'd' 'l' 'h' */
-        const uint8_t *sha512; /* 64 bytes, of the content as it was in the tar; 'f' only, else NULL */
+        const uint8_t
+                *sha512; /* 64 bytes, of the content as it was in the tar; 'f' only, else NULL */
 };
 
 struct untar_params {
         const char *to; /* folder; made if missing */
         enum untar_clash clash;
-        /* Called for every member before it is written: 1 take it, 0 skip it, -errno stop. NULL: take
-         * all. Members below ".autoglacier/" are always skipped. */
+        /* Called for every member before it is written: 1 take it, 0 skip it, -errno stop. NULL:
+         * take all. Members below ".autoglacier/" are always skipped. */
         int (*want)(void *ctx, const char *path, struct err *e);
         /* Called when a member's bytes have all been read, before it gets its final name: an error
          * (a wrong SHA-512, say) removes it again and stops. NULL: nothing to check. */
         int (*check)(void *ctx, const struct untar_result *r, struct err *e);
-        /* Something that could not be set (an owner, an xattr): the member is there all the same. */
+        /* Something that could not be set (an owner, an xattr): the member is there all the same.
+         */
         void (*warn)(void *ctx, const char *path, const char *why);
         void *ctx;
 };
 
 int untar_new(const struct untar_params *params, struct untar **ret, struct err *e);
-/* Writes the members of one tar stream (with or without end-of-archive blocks). May be called several
- * times: a restore by ranges gives one stream a member. */
+/* Writes the members of one tar stream (with or without end-of-archive blocks). May be called
+ * several times: a restore by ranges gives one stream a member. */
 int untar_run(struct untar *u, untar_source_fn source, void *source_ctx, struct err *e);
 /* Sets times and modes of the folders, last to first. */
 int untar_finish(struct untar *u, struct err *e);

@@ -1,0 +1,1 @@
+-- Version 4: jobs, which version of a file is in which archive, what was imported.

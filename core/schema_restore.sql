@@ -1,0 +1,1 @@
+-- Version 3: restores, which outlive the program, and the cache of what they brought.

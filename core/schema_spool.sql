@@ -1,0 +1,1 @@
+-- Version 2: what is sealed and waits in the spool, and what the store has confirmed of it.
