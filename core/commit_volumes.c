@@ -72,14 +72,18 @@ int volumes_open(struct run *r, struct err *e)
 /* ---- the sink: called from the pipeline's output thread ---- */
 
 /* An object of that name is ours, from a run that died between the store's confirmation and our
- * row. */
-static int begin_upload(struct run *r, uint64_t max, struct err *e)
+ * row: it is replaced. */
+static int begin_upload(struct run *r, uint64_t max, bool index, struct err *e)
 {
-        int q = store_begin(r->store, r->object, max, &r->upload, e);
-        if (q != -EEXIST)
-                return q;
-        q = store_remove(r->store, r->object, e);
-        return q < 0 ? q : store_begin(r->store, r->object, max, &r->upload, e);
+        const struct store_new n = {
+                .name = r->object,
+                .max_size = max,
+                .part_size = r->store->traits.part_size,
+                .index = index,
+                .replace = true,
+                .archive_id = r->a.id,
+        };
+        return store_begin(r->store, &n, &r->upload, e);
 }
 
 static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct err *e)
@@ -92,7 +96,7 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
         int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
         pthread_mutex_unlock(&r->lock);
         crash_point("volume-begin");
-        return q < 0 ? q : begin_upload(r, r->a.volume_size, e);
+        return q < 0 ? q : begin_upload(r, r->a.volume_size, false, e);
 }
 
 static int block(void *ctx, const struct pack_block *b, struct err *e)
@@ -148,7 +152,7 @@ static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
         int q = record_flush(r, v->tar_end, e);
         crash_point("volume-written");
         if (q == 0)
-                q = store_finish(&r->upload, v->size, v->tree_hash, e);
+                q = store_finish(&r->upload, v->size, v->tree_hash, NULL, e);
         if (q < 0)
                 return q;
         crash_point("volume-confirmed");
@@ -231,7 +235,7 @@ static int manifest_begin(void *ctx, unsigned number, uint64_t tar_start _unused
 {
         if (number != 1)
                 return err_set(e, -EFBIG, "the manifest does not fit into one object");
-        return begin_upload(ctx, UINT64_MAX, e);
+        return begin_upload(ctx, UINT64_MAX, true, e);
 }
 
 static int manifest_block(
@@ -248,7 +252,7 @@ static int manifest_part(void *ctx, const struct pack_part *p, struct err *e)
 static int manifest_end(void *ctx, const struct pack_volume *v, struct err *e)
 {
         struct run *r = ctx;
-        return store_finish(&r->upload, v->size, v->tree_hash, e);
+        return store_finish(&r->upload, v->size, v->tree_hash, NULL, e);
 }
 
 static int pack_file(struct run *r, int fd, struct err *e)
@@ -319,7 +323,8 @@ int volumes_forget(struct run *r, struct err *e)
         int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
         for (size_t i = 0; q == 0 && i < n; i++) {
                 struct store_upload *u = NULL;
-                if (!v[i].done && store_begin(r->store, v[i].object, 0, &u, NULL) == 0)
+                if (!v[i].done && store_begin(r->store, &(struct store_new){.name = v[i].object},
+                                          &u, NULL) == 0)
                         store_abort(u); /* discards what an unfinished upload left */
                 q = store_remove(r->store, v[i].object, e);
         }

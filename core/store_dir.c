@@ -27,6 +27,7 @@ struct dir_upload {
         int root, fd;
         char *name, *partial;
         uint64_t written;
+        bool replace;
 };
 
 static struct dir_store *of(struct store *s)
@@ -179,13 +180,16 @@ static void dir_abort(struct store_upload *base)
         upload_free(u);
 }
 
-static int begin(struct dir_store *d, struct dir_upload *u, const char *name, struct err *e)
+/* An object in our way is moved aside only by the rename that puts the new one there. */
+static int begin(
+        struct dir_store *d, struct dir_upload *u, const struct store_new *n, struct err *e)
 {
+        const char *name = n->name;
         int q = open_root(d, &u->root, e);
         if (q < 0)
                 return q;
         struct stat st;
-        if (fstatat(u->root, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        if (!n->replace && fstatat(u->root, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
                 return err_set(e, -EEXIST, "%s is in the store already", name);
         if (!(u->name = strdup(name)) || asprintf(&u->partial, "%s" PARTIAL, name) < 0)
                 return err_oom(e);
@@ -199,17 +203,18 @@ static int begin(struct dir_store *d, struct dir_upload *u, const char *name, st
                        : 0;
 }
 
-static int dir_begin(struct store *s, const char *name, uint64_t max_size _unused_,
-        struct store_upload **ret, struct err *e)
+static int dir_begin(
+        struct store *s, const struct store_new *n, struct store_upload **ret, struct err *e)
 {
-        int q = check_name(name, e);
+        int q = check_name(n->name, e);
         if (q < 0)
                 return q;
         struct dir_upload *u = calloc(1, sizeof *u);
         if (!u)
                 return err_oom(e);
-        *u = (struct dir_upload){.base.store = s, .root = -EBADF, .fd = -EBADF};
-        if ((q = begin(of(s), u, name, e)) < 0) {
+        *u = (struct dir_upload){
+                .base.store = s, .root = -EBADF, .fd = -EBADF, .replace = n->replace};
+        if ((q = begin(of(s), u, n, e)) < 0) {
                 upload_free(u);
                 return q;
         }
@@ -233,6 +238,8 @@ static int dir_put_part(struct store_upload *base, const struct store_part *p, s
  * first. */
 static int publish(const struct dir_upload *u)
 {
+        if (u->replace)
+                return renameat(u->root, u->partial, u->root, u->name) < 0 ? -errno : 0;
         if (renameat2(u->root, u->partial, u->root, u->name, RENAME_NOREPLACE) == 0)
                 return 0;
         if (errno != EINVAL && errno != ENOSYS)
@@ -271,12 +278,34 @@ static int finish(struct dir_upload *u, uint64_t size, struct err *e)
 }
 
 static int dir_finish(struct store_upload *base, uint64_t size,
-        const uint8_t tree_hash[32] _unused_, struct err *e)
+        const uint8_t tree_hash[32] _unused_, char *ret_address, struct err *e)
 {
         struct dir_upload *u = (struct dir_upload *)base;
         int q = finish(u, size, e);
+        if (q == 0 && ret_address)
+                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s", u->name); /* ours are short */
         upload_free(u);
         return q;
+}
+
+/* ---- uploads do not outlive the program: what one left is replaced by the next try ---- */
+
+static int dir_resume(struct store *s _unused_, const struct store_new *n,
+        const char *token _unused_, store_had_fn each _unused_, void *ctx _unused_,
+        struct store_upload **ret _unused_, struct err *e)
+{
+        return err_set(e, -ENOTSUP, "%s: an upload to a folder begins anew", n->name);
+}
+
+static const char *dir_token(struct store_upload *u _unused_)
+{
+        return "";
+}
+
+static int dir_sweep(struct store *s _unused_, const char *prefix _unused_,
+        store_keep_fn keep _unused_, void *ctx _unused_, struct err *e _unused_)
+{
+        return 0;
 }
 
 /* ---- what is there ---- */
@@ -316,8 +345,8 @@ static int dir_state(struct store *s, const char *name, struct store_state *ret,
         return q;
 }
 
-static int dir_thaw(struct store *s, const char *name, const char *tier _unused_,
-        unsigned days _unused_, struct err *e)
+static int dir_thaw(
+        struct store *s, const char *name, const struct store_thaw *t _unused_, struct err *e)
 {
         struct store_state st;
         return dir_state(s, name, &st, e); /* always ready, if it is there */
@@ -453,9 +482,13 @@ static const struct store_ops dir_ops = {
         .check = dir_check,
         .init = dir_init,
         .begin = dir_begin,
+        .resume = dir_resume,
+        .token = dir_token,
         .put_part = dir_put_part,
         .finish = dir_finish,
         .abort = dir_abort,
+        .leave = dir_abort,
+        .sweep = dir_sweep,
         .state = dir_state,
         .thaw = dir_thaw,
         .get = dir_get,
