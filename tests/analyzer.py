@@ -43,7 +43,7 @@ def analyze(build, source, command):
         if skip or word in ('-c', '-MD', '-MQ', '-MF', '-o'):
             skip = word in ('-MQ', '-MF', '-o')
             continue
-        if word != 'ccache' and not word.startswith('-fsanitize'):
+        if word not in ('ccache', '-Werror') and not word.startswith('-fsanitize'):
             keep.append(word)
     out = subprocess.run(keep + ['-fanalyzer', *OFF, '-fdiagnostics-plain-output', '-fanalyzer-verbosity=0', '-c', '-o', '/dev/null'],
                          cwd=build, capture_output=True, text=True)
