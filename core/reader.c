@@ -131,11 +131,14 @@ static int first_block(void *ctx, const struct catalog_block *b)
         return 1;
 }
 
+bool reader_holds(const struct reader *r, uint64_t offset)
+{
+        return offset >= r->block.tar_offset && offset - r->block.tar_offset < r->block.tar_len;
+}
+
 ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, struct err *e)
 {
-        bool here =
-                offset >= r->block.tar_offset && offset - r->block.tar_offset < r->block.tar_len;
-        if (!here) {
+        if (!reader_holds(r, offset)) {
                 struct catalog_block b = {0};
                 int q = catalog_blocks(r->catalog, r->id, offset, 1, first_block, &b, e);
                 if (q < 0)

@@ -27,5 +27,8 @@ DEFINE_CLEANUP(reader_free, struct reader *)
  * object and the place in it; -EREMOTE if the store must thaw it first; -ENOKEY. */
 ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, struct err *e);
 
+/* True if the byte at `offset` is in the block that is kept: reading it fetches nothing. */
+bool reader_holds(const struct reader *r, uint64_t offset);
+
 /* Bytes fetched from the store so far. */
 uint64_t reader_fetched(const struct reader *r);
