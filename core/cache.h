@@ -33,8 +33,8 @@ bool cache_has(struct cache *k, const uint8_t key[CACHE_KEY_LEN]);
  * full, whatever the limit says. */
 int cache_begin(struct cache *k, uint64_t size, int *ret_fd, struct err *e);
 /* Gives the written file its name. ret_fd: as from cache_get(). Takes *fd in every case. */
-int cache_put(struct cache *k, const uint8_t key[CACHE_KEY_LEN], int *fd, int *ret_fd,
-        struct err *e);
+int cache_put(
+        struct cache *k, const uint8_t key[CACHE_KEY_LEN], int *fd, int *ret_fd, struct err *e);
 /* Forgets one, unless it is open. */
 void cache_drop(struct cache *k, const uint8_t key[CACHE_KEY_LEN]);
 

@@ -37,6 +37,7 @@ static const struct config_key keys[] = {
         {"UPLOAD_CONCURRENCY", KEY_UNSIGNED, offsetof(struct config, upload_concurrency), 0},
         {"UPLOAD_RATE_LIMIT", KEY_BYTES, offsetof(struct config, upload_rate_limit), 0},
         {"UPLOAD_WINDOW", KEY_WINDOW, offsetof(struct config, upload_window), 0},
+        {"CACHE_LIMIT", KEY_BYTES, offsetof(struct config, cache_limit), 0},
         {"RESTORE_TIER", KEY_TIER, offsetof(struct config, restore_tier), 0},
         {"RESTORE_DAYS", KEY_UNSIGNED, offsetof(struct config, restore_days), 0},
         {"COST_LIMIT", KEY_REAL, offsetof(struct config, cost_limit), 0},
@@ -192,6 +193,7 @@ static struct config *new_config(void)
                 c->compression_level = -1;
                 c->volume_size = 8 * GiB;
                 c->spool_limit = 32 * GiB;
+                c->cache_limit = 8 * GiB;
                 c->upload_concurrency = 4;
                 c->restore_days = 7;
                 c->cost_limit = 5;

@@ -36,6 +36,7 @@ struct config {
         char **exclude;       /* NULL-terminated, never NULL itself */
         uint64_t volume_size; /* bytes, default 8 GiB */
         uint64_t spool_limit; /* bytes, default 32 GiB */
+        uint64_t cache_limit; /* bytes of fetched content kept on disk, default 8 GiB */
         unsigned upload_concurrency;
         uint64_t upload_rate_limit; /* bytes a second; 0: none */
         char *upload_window;        /* "HH:MM-HH:MM" or NULL */

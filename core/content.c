@@ -160,8 +160,8 @@ int content_fetch(struct content *k, const struct catalog_member *m, const char 
         const atomic_bool *stop, struct err *e)
 {
         if (m->type != 'f' || !m->sha512)
-                return err_set(e, -EINVAL, "%s in archive %s is no file with content", path,
-                        k->a->name);
+                return err_set(
+                        e, -EINVAL, "%s in archive %s is no file with content", path, k->a->name);
         _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *sha = EVP_MD_CTX_new();
         if (!sha || !EVP_DigestInit_ex(sha, EVP_sha512(), NULL))
                 return err_oom(e);

@@ -107,6 +107,7 @@ void engine_close(struct engine *g)
         jobs_poke(g);
         if (g->started)
                 pthread_join(g->worker, NULL);
+        content_service_free(g);
         held_drop_all(g);
         staging_close(g->staging);
         base_closep(&g->mount_lock);

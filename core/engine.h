@@ -92,3 +92,21 @@ int engine_run(struct engine *g, const char *id, struct err *e);
 int engine_retry(struct engine *g, const char *id, struct err *e);
 /* -EBUSY stored already (nothing to abort). Stops a running job wherever it runs. */
 int engine_abort(struct engine *g, const char *id, struct err *e);
+
+/* The content of a file of a stored archive: fetched, authenticated, compared with its SHA-512,
+ * kept in the cache. `member` is its row (a hard link's too). 0: *ret_fd can be read, the caller
+ * closes it. 1: fn will be called with `ctx`, once, from another thread, with a descriptor that is
+ * the callee's and code 0, or with code -errno and words. Several who wait for one file share one
+ * fetch. -EREMOTE it must be asked for (nothing is), -ENOKEY no private key at hand, -EBADMSG
+ * damage, which is in the archive's log. `c` is used for the call. */
+typedef void (*engine_content_fn)(void *ctx, int fd, int code, const char *why);
+int engine_content_open(struct engine *g, struct catalog *c, const char *id, int64_t member,
+        engine_content_fn fn, void *ctx, int *ret_fd, struct err *e);
+/* Whoever waits with `ctx` waits no more. False: fn has been called, or is about to be. */
+bool engine_content_cancel(struct engine *g, const void *ctx);
+/* Stops fetching; everybody who waits gets -ECANCELED before this returns. */
+void engine_content_end(struct engine *g);
+
+/* Recovers a data key with a private key that this program can use: see seal.h. ctx: the engine. */
+int engine_unwrap(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
+        uint8_t ret_data_key[32], struct err *e);

@@ -34,6 +34,8 @@ struct engine {
         struct buf help; /* the last help text, for a second or two */
         int64_t help_made;
 
+        struct content_service *content; /* or NULL until it is needed */
+
         pthread_t worker;
         bool started;
         atomic_bool stop;
@@ -57,6 +59,9 @@ int rows_from_json(const char *json, struct catalog_archive *ret, struct err *e)
 
 /* engine_recover.c */
 int recover_staging(struct engine *g, struct catalog *c, struct err *e);
+
+/* engine_content.c */
+void content_service_free(struct engine *g);
 
 /* engine_held.c */
 struct held *held_find(struct engine *g, const char *id); /* under the lock */

@@ -133,8 +133,10 @@ static int loop(struct mount *m)
  * again after a signal. */
 static void end(struct mount *m)
 {
-        if (m->engine)
+        if (m->engine) {
                 engine_on_change(m->engine, NULL, NULL);
+                engine_content_end(m->engine); /* requests that wait are answered first */
+        }
         if (m->session) {
                 fuse_session_unmount(m->session);
                 notifier_free(m->notifier);

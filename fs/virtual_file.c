@@ -24,7 +24,7 @@ static bool is_control(enum vkind k)
         return k == V_COMMIT || k == V_RETRY || k == V_ABORT;
 }
 
-static void vfile_free(struct vfile *f)
+void vfile_free(struct vfile *f)
 {
         if (!f)
                 return;
@@ -34,6 +34,18 @@ static void vfile_free(struct vfile *f)
         base_closep(&f->fd);
         pthread_mutex_destroy(&f->lock);
         free(f);
+}
+
+struct vfile *vfile_of_fd(int fd)
+{
+        struct vfile *f = calloc(1, sizeof *f);
+        if (!f) {
+                base_closep(&fd);
+                return NULL;
+        }
+        f->fd = fd;
+        pthread_mutex_init(&f->lock, NULL);
+        return f;
 }
 
 static int fill(struct mount *m, struct vnode *v, struct vfile *f, int flags)
@@ -52,8 +64,6 @@ int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi)
         bool writing = (fi->flags & O_ACCMODE) != O_RDONLY;
         if (writing && !is_control(v->kind))
                 return EROFS;
-        if (v->kind == V_MEMBER)
-                return EREMOTE; /* its content is in the store alone */
         struct vfile *f = calloc(1, sizeof *f);
         if (!f)
                 return ENOMEM;
@@ -72,6 +82,10 @@ int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi)
 
 void vt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+        if (vnode_of(ino)->kind == V_MEMBER && (fi->flags & O_ACCMODE) == O_RDONLY) {
+                member_open(req, vnode_of(ino), fi);
+                return;
+        }
         int q = vfile_open(mount_of(req), vnode_of(ino), fi);
         if (q)
                 fuse_reply_err(req, q);

@@ -92,4 +92,12 @@ void vt_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 void vt_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void vt_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void vt_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+struct vfile;
+void vfile_free(struct vfile *f);
+/* Takes the descriptor in every case. NULL when out of memory. */
+struct vfile *vfile_of_fd(int fd);
 int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi);
+
+/* virtual_restore.c */
+/* Opens a file below files/ for reading; answers the request now or when its content is here. */
+void member_open(fuse_req_t req, const struct vnode *v, struct fuse_file_info *fi);
