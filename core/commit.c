@@ -147,6 +147,8 @@ static int pack_everything(struct run *r, struct err *e)
         if ((q = walk_manifest(r, e)) < 0 || (q = pack_finish(r->pack, e)) < 0)
                 return q;
         crash_point("packed");
+        pack_free(r->pack); /* its buffers: the manifest needs its own */
+        r->pack = NULL;
         r->a.stored_bytes = atomic_load(&r->sent);
         r->a.packed = true;
         if ((q = keep_counts(r, e)) < 0)

@@ -18,8 +18,11 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROCESSES = str(max(2, (os.cpu_count() or 2) + 1))
 
+# ASan looks at what writev() was given after the call; the reader of a FUSE reply may then have closed
+# the file, and the buffer be freed, rightly.
+SUPPRESSED = os.path.join(TOP, 'tests', 'asan.supp')
 SANITIZED = {
-    'ASAN_OPTIONS': 'abort_on_error=0:detect_leaks=1:handle_abort=1:allocator_may_return_null=1',
+    'ASAN_OPTIONS': 'detect_leaks=1:handle_abort=1:allocator_may_return_null=1:suppressions=' + SUPPRESSED,
     'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1',
     'TSAN_OPTIONS': 'halt_on_error=1:second_deadlock_stack=1',
     'AUTOGLACIER_SANITIZED': '1',
@@ -118,6 +121,18 @@ def cases_of(text):
     return list(tap_cases(text)) + list(unittest_cases(text))
 
 
+def show(text):
+    """The end of what a failed program printed, and before it what a sanitizer found."""
+    lines = text.splitlines()
+    for i, line in enumerate(lines[:-60]):
+        if re.search(r'(ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer)', line):
+            for more in lines[i:i + 24]:
+                say('    ' + more)
+            break
+    for line in lines[-60:]:
+        say('    ' + line)
+
+
 def count(test, build_name, tally):
     """Adds what one test program reported; a program that reports nothing counts as one test."""
     name = f"{build_name}: {test['name']}"
@@ -137,8 +152,7 @@ def count(test, build_name, tally):
         if not any(result == 'fail' for result, _, _ in found):
             tally.add('fail', f"{name} ({test['result'].lower()}, status {code})")
         say(f"---- {name} failed ({test['result'].lower()}, status {code}, {test['duration']:.0f} s)")
-        for line in text.splitlines()[-60:]:
-            say('    ' + line)
+        show(text)
 
 
 def test(name, folder, suites, env, extra, tally):
