@@ -31,6 +31,7 @@ static const struct config_key keys[] = {
         {"STORAGE_CLASS", KEY_STRING, offsetof(struct config, storage_class), 0},
         {"ENDPOINT_URL", KEY_STRING, offsetof(struct config, endpoint_url), 0},
         {"PATH_STYLE", KEY_BOOL, offsetof(struct config, path_style), 0},
+        {"ALLOW_HTTP", KEY_BOOL, offsetof(struct config, allow_http), 0},
         {"EXCLUDE", KEY_STRINGS, offsetof(struct config, exclude), 0},
         {"VOLUME_SIZE", KEY_BYTES, offsetof(struct config, volume_size), 0},
         {"SPOOL_LIMIT", KEY_BYTES, offsetof(struct config, spool_limit), 0},

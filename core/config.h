@@ -33,6 +33,7 @@ struct config {
         char *region_name, *vault_name, *endpoint_url, *aws_profile; /* or NULL */
         char *aws_access_key_id, *aws_secret_access_key;             /* or NULL; secret */
         bool path_style;
+        bool allow_http;      /* http:// to other machines than this one */
         char **exclude;       /* NULL-terminated, never NULL itself */
         uint64_t volume_size; /* bytes, default 8 GiB */
         uint64_t spool_limit; /* bytes, default 32 GiB */

@@ -19,6 +19,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
         if (!e)
                 return code;
         e->code = code;
+        e->wait_ns = 0;
         va_list ap;
         va_start(ap, fmt);
         (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
@@ -38,6 +39,7 @@ int err_errno(struct err *e, int code, const char *fmt, ...)
         if (!e)
                 return code;
         e->code = code;
+        e->wait_ns = 0;
         va_list ap;
         va_start(ap, fmt);
         (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */

@@ -20,6 +20,7 @@
 
 struct err {
         int code;                /* 0 or a negative errno value */
+        int64_t wait_ns;         /* so long the other side asks to wait; 0 if it did not say */
         char text[ERR_TEXT_MAX]; /* a sentence without newline at the end; always terminated */
 };
 

@@ -56,8 +56,10 @@ int store_put_part(struct store_upload *u, const struct store_part *p, struct er
 int store_finish(struct store_upload **u, uint64_t size, const uint8_t tree_hash[32],
         char *ret_address, struct err *e)
 {
-        struct store_upload *mine = steal(*u);
-        return mine->store->ops->finish(mine, size, tree_hash, ret_address, e);
+        int q = (*u)->store->ops->finish(*u, size, tree_hash, ret_address, e);
+        if (q != -EAGAIN && q != -EBUSY)
+                *u = NULL;
+        return q;
 }
 
 void store_abort(struct store_upload *u)

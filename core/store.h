@@ -136,8 +136,9 @@ struct store_ops {
          * a part again replaces it. */
         int (*put_part)(struct store_upload *u, const struct store_part *p, struct err *e);
         /* Makes the object visible and durable; returns only when every byte is confirmed. Frees
-         * the upload in every case; on failure the upload can be resumed, or swept. ret_address
-         * (NULL allowed) has STORE_ADDRESS_MAX bytes. */
+         * the upload, except with -EAGAIN and -EBUSY: then it can be called again. After another
+         * failure the upload can be resumed, or swept. ret_address (NULL allowed) has
+         * STORE_ADDRESS_MAX bytes. */
         int (*finish)(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32],
                 char *ret_address, struct err *e);
         /* Forgets an upload and removes what it left behind. */
@@ -200,7 +201,7 @@ const char *store_token(struct store_upload *u);
 int store_resume(struct store *s, const struct store_new *n, const char *token, store_had_fn each,
         void *ctx, struct store_upload **ret, struct err *e);
 int store_put_part(struct store_upload *u, const struct store_part *p, struct err *e);
-/* Takes *u and sets it to NULL. */
+/* Takes *u and sets it to NULL, except with -EAGAIN and -EBUSY. */
 int store_finish(struct store_upload **u, uint64_t size, const uint8_t tree_hash[32],
         char *ret_address, struct err *e);
 void store_abort(struct store_upload *u);
