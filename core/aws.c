@@ -11,8 +11,9 @@
 #include <curl/curl.h>
 #include <openssl/evp.h>
 
-#define AGREES (300 * CLOCK_NSEC) /* services take signatures that are 15 minutes off (vaults: 5)  \
-                                   */
+#define AGREES                                                                                     \
+        (300 * CLOCK_NSEC) /* services take signatures that are 15 minutes off (vaults: 5)         \
+                            */
 
 struct aws {
         const char *service;
