@@ -137,6 +137,8 @@ static int pack_everything(struct run *r, struct err *e)
         if ((q = set_state(r, ARCHIVE_GATHERING, "", 0, e)) < 0)
                 return q;
         crash_point("gathering");
+        if ((q = job_list(r, e)) < 0)
+                return q;
         if ((q = volumes_pack(r, e)) < 0 || (q = walk_begin(r, e)) < 0)
                 return q;
         if ((q = walk_all(r, e)) < 0 || (q = walk_again(r, e)) < 0)

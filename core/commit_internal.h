@@ -102,6 +102,9 @@ int walk_all(struct run *r, struct err *e);      /* everything once, from the cu
 int walk_again(struct run *r, struct err *e);    /* what changed while it was read */
 int walk_manifest(struct run *r, struct err *e); /* the last member, and the end of the tar */
 
+/* commit_job.c */
+int job_list(struct run *r, struct err *e); /* what a saved job picks, if it has not been listed */
+
 /* commit_phases.c */
 int phases_load(struct run *r, struct err *e);
 int phases_save(struct run *r, struct err *e);

@@ -204,8 +204,8 @@ static struct config *new_config(void)
 
 /* ---- reading ---- */
 
-/* jansson keeps no lines of values: the key is looked for where it stands as a key at depth one. */
-static int line_of(const char *text, size_t len, const char *key)
+/* jansson keeps no lines of values: the key is looked for where it stands as a key. */
+int config_line_of(const char *text, size_t len, const char *key, int at)
 {
         int line = 1, depth = 0;
         size_t n = strlen(key);
@@ -223,7 +223,7 @@ static int line_of(const char *text, size_t len, const char *key)
                         size_t end = i + 1;
                         while (end < len && (text[end] == ' ' || text[end] == '\t'))
                                 end++;
-                        if (depth == 1 && i <= len && i - start == n &&
+                        if (depth == at && i <= len && i - start == n &&
                                 memcmp(text + start, key, n) == 0 && end < len && text[end] == ':')
                                 return line;
                 }
@@ -234,6 +234,7 @@ static int line_of(const char *text, size_t len, const char *key)
 struct source {
         const char *text, *name;
         size_t len;
+        int depth; /* of the keys */
 };
 
 static int set_all(struct config *c, const json_t *o, const struct source *s, struct err *e)
@@ -243,7 +244,7 @@ static int set_all(struct config *c, const json_t *o, const struct source *s, st
         json_object_foreach((json_t *)o, key, value)
         {
                 const struct config_key *k = find_key(key);
-                int line = line_of(s->text, s->len, key);
+                int line = config_line_of(s->text, s->len, key, s->depth);
                 if (!k) {
                         const char *like = suggestion(key);
                         return err_set(e, -EINVAL, "%s:%d: unknown key %s%s%s", s->name, line, key,
@@ -299,7 +300,7 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
         if (q == 0 && !(c->file = absolute(name)))
                 q = err_oom(e);
         if (q == 0)
-                q = parse_text(c, &(struct source){text, name, len}, &secret, e);
+                q = parse_text(c, &(struct source){text, name, len, 1}, &secret, e);
         if (q == 0)
                 q = finish(c, e);
         if (q == 0)
@@ -330,13 +331,51 @@ static int read_config(struct config *c, bool must_exist, struct err *e)
                 return q;
         c->exists = true;
         bool secret = false;
-        q = parse_text(c, &(struct source){buf_str(&b), c->file, b.len}, &secret, e);
+        q = parse_text(c, &(struct source){buf_str(&b), c->file, b.len, 1}, &secret, e);
         if (q == 0 && secret)
                 q = check_secret_mode(c->file, e);
         return q;
 }
 
-int config_load(const char *path, struct config **ret, struct err *e)
+/* A vault named one way takes the place of one that was named the other way. */
+static void forget_vault(struct config *c, const json_t *o)
+{
+        if (!json_object_get(o, "VAULT") && !json_object_get(o, "VAULT_NAME"))
+                return;
+        free(c->vault);
+        free(c->vault_name);
+        c->vault = c->vault_name = NULL;
+}
+
+/* Paths in the overlay begin where its file lies. */
+static int lay_over(struct config *c, const struct config_overlay *o, struct err *e)
+{
+        json_auto_t *whole = json_loadb(o->text, o->len, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *own = json_object_get(whole, o->key);
+        if (!own)
+                return 0;
+        if (!json_is_object(own))
+                return err_set(e, -EINVAL, "%s:%d: %s must be a dictionary: { ... }", o->name,
+                        config_line_of(o->text, o->len, o->key, 1), o->key);
+        if (has_secret(own) && o->is_file) {
+                int q = check_secret_mode(o->name, e);
+                if (q < 0)
+                        return q;
+        }
+        forget_vault(c, own);
+        char *file = c->file;
+        if (!(c->file = strdup(o->name))) {
+                c->file = file;
+                return err_oom(e);
+        }
+        int q = set_all(c, own, &(struct source){o->text, o->name, o->len, 2}, e);
+        free(c->file);
+        c->file = file;
+        return q < 0 ? q : config_note_sources(c, own) < 0 ? err_oom(e) : 0;
+}
+
+int config_load_over(
+        const char *path, const struct config_overlay *overlay, struct config **ret, struct err *e)
 {
         _cleanup_(config_freep) struct config *c = new_config();
         if (!c)
@@ -347,10 +386,18 @@ int config_load(const char *path, struct config **ret, struct err *e)
         c->file = path ? absolute(path) : default_file(c);
         if (!c->file)
                 return err_oom(e);
-        if ((q = read_config(c, path != NULL, e)) < 0 || (q = finish(c, e)) < 0)
+        q = read_config(c, path != NULL, e);
+        if (q == 0 && overlay)
+                q = lay_over(c, overlay, e);
+        if (q < 0 || (q = finish(c, e)) < 0)
                 return q;
         *ret = steal(c);
         return 0;
+}
+
+int config_load(const char *path, struct config **ret, struct err *e)
+{
+        return config_load_over(path, NULL, ret, e);
 }
 
 static void free_list(char **v)

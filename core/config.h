@@ -55,11 +55,27 @@ struct config {
  * missing default file is fine; a missing `path` is -ENOENT. Makes no folder. -EINVAL with file,
  * line, key. */
 int config_load(const char *path, struct config **ret, struct err *e);
+/* The same, with the dictionary `key` of another file (a saved job) laid over it: what that names
+ * counts, the rest stays. The mistakes in it are named with its file. */
+struct config_overlay {
+        const char *text; /* the whole file, well-formed JSON */
+        size_t len;
+        const char *name; /* the file's absolute path */
+        const char *key;  /* "CONFIG"; absent is fine */
+        bool is_file;     /* others must not be able to read it if it holds a secret */
+};
+int config_load_over(
+        const char *path, const struct config_overlay *overlay, struct config **ret, struct err *e);
 /* The same from text; `name` stands for the file in messages. For tests and fuzzing. */
 int config_parse(
         const char *text, size_t len, const char *name, struct config **ret, struct err *e);
 void config_free(struct config *c);
 DEFINE_CLEANUP(config_free, struct config *)
+
+/* A path as people write it ("~", "$HOME", relative to `base`), absolute. The caller frees it. */
+char *config_expand(const char *s, const char *base);
+/* The line in which `key` stands as a key, `depth` braces deep; the last line if it does not. */
+int config_line_of(const char *text, size_t len, const char *key, int depth);
 
 /* Every key with its value and where it came from ("file", "default", "environment"), secrets as
  * "********", one a line, or as JSON. */

@@ -38,7 +38,5 @@ _unused_ static inline bool config_is_string(enum config_type t)
 }
 /* Checks and sets one value; the words say what was expected. */
 int config_set(struct config *c, const struct config_key *k, const json_t *value, struct err *e);
-/* A path as people write it, absolute. The caller frees it. */
-char *config_expand(const char *s, const char *base);
 /* Remembers which keys the file had. */
 int config_note_sources(struct config *c, const json_t *file);

@@ -64,6 +64,9 @@ static int set_list(
                 free(list);
                 return q;
         }
+        for (size_t i = 0; *slot && (*slot)[i]; i++)
+                free((*slot)[i]);
+        free(*slot);
         *slot = list;
         return 0;
 }
@@ -241,9 +244,10 @@ int config_set(struct config *c, const struct config_key *k, const json_t *v, st
 
 /* ---- showing ---- */
 
+/* Adds to what was noted before: a job's file lies over the configuration. */
 int config_note_sources(struct config *c, const json_t *file)
 {
-        json_auto_t *o = json_object();
+        json_auto_t *o = c->effective ? json_loads(c->effective, 0, NULL) : json_object();
         const char *key;
         json_t *value;
         if (!o)

@@ -83,6 +83,12 @@ void engine_refusal(struct engine *g, struct buf *ret);
 /* A job from explicit files (absolute paths, NULL-terminated): `backup`. */
 int engine_backup(struct engine *g, const char *description, const char *const *files,
         char **ret_id, struct err *e);
+/* A saved job, by an engine that was opened with the job's own configuration. What it picks is
+ * listed when it runs, by its hook too; if that fails, so does the archive, with nothing sent.
+ * `description` NULL: the job's, dates filled in. */
+struct job;
+int engine_job(struct engine *g, const struct job *job, const char *description, char **ret_id,
+        struct err *e);
 /* Lets another program (a mount), or this engine's own worker, take the backup made here. */
 int engine_detach(struct engine *g, const char *id, struct err *e);
 /* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN

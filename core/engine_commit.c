@@ -5,6 +5,7 @@
 #include "crash.h"
 #include "gather.h"
 #include "io.h"
+#include "job.h"
 #include "report.h"
 #include "spec.h"
 #include "staging.h"
@@ -191,41 +192,88 @@ int engine_commit_seal(struct engine *g, const char *id, struct err *e)
 
 /* ---- from a list of files ---- */
 
+/* What a new row is made of. */
+struct order {
+        const char *description;
+        const char *const *files; /* or NULL: the list is made when it runs */
+        char *spec;               /* taken */
+};
+
+static int check_order(const struct order *o, struct err *e)
+{
+        if (o->files && !o->files[0])
+                return err_set(e, -ENODATA, "there is nothing to back up: no file was named");
+        if (!*o->description)
+                return err_set(e, -EINVAL, "a backup needs a description");
+        if (strlen(o->description) > DESCRIPTION_MAX)
+                return err_set(e, -EFBIG, "a description has at most 1,024 bytes");
+        return o->spec ? 0 : err_oom(e);
+}
+
+/* Under the lock of the job, which this engine then holds until it runs. */
+static int place(struct engine *g, struct catalog *c, struct catalog_archive *a,
+        const struct order *o, struct err *e)
+{
+        const char *data = g->config->data;
+        int lock;
+        int q = jobs_lock(g, a->id, &lock, e);
+        if (q < 0)
+                return q;
+        if (o->files)
+                q = spec_files_save(data, a->id, o->files, e);
+        if (q == 0 && (q = catalog_archive_add(c, a, e)) < 0)
+                spec_files_remove(data, a->id);
+        if (q == 0 && held_add(g, a->id, lock, o->description, strlen(o->description)) < 0)
+                q = err_oom(e);
+        if (q < 0)
+                jobs_unlock(g, a->id, lock, false);
+        return q;
+}
+
+static int order(struct engine *g, struct order *o, char **ret_id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        int q = check_order(o, e);
+        if (q < 0 || (q = check_room(g, e)) < 0 || (q = engine_catalog(g, &c, e)) < 0 ||
+                (q = rows_new(g, c, o->description, &a, e)) < 0)
+                return q;
+        a.spec = steal(o->spec);
+        a.synced = true;
+        a.state = ARCHIVE_QUEUED;
+        _cleanup_free_ char *id = strdup(a.id);
+        if (!id)
+                return err_oom(e);
+        if ((q = place(g, c, &a, o, e)) < 0)
+                return q;
+        *ret_id = steal(id);
+        return 0;
+}
+
 int engine_backup(struct engine *g, const char *description, const char *const *files,
         char **ret_id, struct err *e)
 {
-        if (!files || !files[0])
-                return err_set(e, -ENODATA, "there is nothing to back up: no file was named");
-        if (!*description)
-                return err_set(e, -EINVAL, "a backup needs a description");
-        if (strlen(description) > DESCRIPTION_MAX)
-                return err_set(e, -EFBIG, "a description has at most 1,024 bytes");
-        int q = check_room(g, e);
-        _cleanup_(catalog_closep) struct catalog *c = NULL;
-        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
-        if (q < 0 || (q = engine_catalog(g, &c, e)) < 0 ||
-                (q = rows_new(g, c, description, &a, e)) < 0)
+        static const char *const none[] = {NULL};
+        struct order o = {.description = description,
+                .files = files ? files : none,
+                .spec = strdup("{\"list\":true}")};
+        int q = order(g, &o, ret_id, e);
+        free(o.spec);
+        return q;
+}
+
+int engine_job(struct engine *g, const struct job *job, const char *description, char **ret_id,
+        struct err *e)
+{
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        int q = description ? 0 : job_description(job, clock_now(), &text, e);
+        if (q < 0)
                 return q;
-        _cleanup_free_ char *id = strdup(a.id);
-        a.spec = strdup("{\"list\":true}");
-        a.synced = true;
-        a.state = ARCHIVE_QUEUED;
-        if (!id || !a.spec)
-                return err_oom(e);
-        int lock;
-        if ((q = jobs_lock(g, id, &lock, e)) < 0)
-                return q;
-        q = spec_files_save(g->config->data, id, files, e);
-        if (q == 0 && (q = catalog_archive_add(c, &a, e)) < 0)
-                spec_files_remove(g->config->data, id);
-        if (q == 0 && held_add(g, id, lock, description, strlen(description)) < 0)
-                q = err_oom(e);
-        if (q < 0) {
-                jobs_unlock(g, id, lock, false);
-                return q;
-        }
-        *ret_id = steal(id);
-        return 0;
+        struct order o = {
+                .description = description ? description : buf_str(&text), .spec = job_spec(job)};
+        q = order(g, &o, ret_id, e);
+        free(o.spec);
+        return q;
 }
 
 int engine_detach(struct engine *g, const char *id, struct err *e)

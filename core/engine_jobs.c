@@ -4,6 +4,7 @@
 #include "commit.h"
 #include "config.h"
 #include "io.h"
+#include "job.h"
 #include "staging.h"
 
 #include <fcntl.h>
@@ -54,19 +55,23 @@ static void changed(void *ctx, const char *id)
                 fn(fn_ctx, id);
 }
 
-/* A job runs under the configuration it was made under; the default file may have gone since. */
+/* A job runs under the configuration it was made under; its files may have gone since. */
 static int job_config(
         struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e)
 {
-        struct catalog_archive a = {0};
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
         int q = catalog_archive_get(c, id, &a, e);
         if (q < 0)
                 return q;
         *ret = NULL;
+        _cleanup_(job_freep) struct job *saved = NULL;
+        if (job_load_again(a.spec, a.config_file, &saved, NULL) == 0 && saved) {
+                *ret = steal(saved->config);
+                return 0;
+        }
         if (*a.config_file && !streq(a.config_file, g->config->file) &&
                 access(a.config_file, F_OK) == 0)
                 q = config_load(a.config_file, ret, e);
-        catalog_archive_done(&a);
         return q;
 }
 

@@ -12,27 +12,74 @@ static char *list_path(const char *data, const char *id)
         return asprintf(&s, "%s/spool/%s.list", data, id) < 0 ? NULL : s;
 }
 
-int spec_files_save(const char *data, const char *id, const char *const *paths, struct err *e)
+struct spec_writer {
+        char *path, *tmp;
+        FILE *file;
+        uint64_t n;
+};
+
+int spec_writer_new(const char *data, const char *id, struct spec_writer **ret, struct err *e)
 {
-        _cleanup_free_ char *path = list_path(data, id);
-        if (!path)
+        _cleanup_(spec_writer_freep) struct spec_writer *w = calloc(1, sizeof *w);
+        if (!w || !(w->path = list_path(data, id)) || asprintf(&w->tmp, "%s.new", w->path) < 0)
                 return err_oom(e);
-        _cleanup_fclose_ FILE *f = fopen(path, "wxe");
-        if (!f)
-                return err_errno(e, -errno, "cannot make %s", path);
+        (void)unlink(w->tmp); /* of a run that was cut off */
+        w->file = fopen(w->tmp, "wxe");
+        if (!w->file)
+                return err_errno(e, -errno, "cannot make %s", w->tmp);
+        *ret = steal(w);
+        return 0;
+}
+
+int spec_writer_add(struct spec_writer *w, const char *path, struct err *e)
+{
+        if (fwrite(path, strlen(path) + 1, 1, w->file) != 1)
+                return err_errno(e, -errno, "cannot write %s", w->tmp);
+        w->n++;
+        return 0;
+}
+
+uint64_t spec_writer_count(const struct spec_writer *w)
+{
+        return w->n;
+}
+
+int spec_writer_commit(struct spec_writer *w, struct err *e)
+{
         int q = 0;
-        for (size_t i = 0; q == 0 && paths[i]; i++)
-                if (fwrite(paths[i], strlen(paths[i]) + 1, 1, f) != 1)
-                        q = -errno;
-        if (q == 0 && (fflush(f) != 0 || fsync(fileno(f)) < 0))
+        if (fflush(w->file) != 0 || fsync(fileno(w->file)) < 0 || rename(w->tmp, w->path) < 0)
                 q = -errno;
         if (q == 0)
-                q = io_sync_parent(AT_FDCWD, path);
-        if (q < 0) {
-                (void)unlink(path); /* the first error is the one to report */
-                return err_errno(e, q, "cannot write %s", path);
+                q = io_sync_parent(AT_FDCWD, w->path);
+        return q < 0 ? err_errno(e, q, "cannot write %s", w->path) : 0;
+}
+
+void spec_writer_free(struct spec_writer *w)
+{
+        if (!w)
+                return;
+        if (w->file) {
+                (void)fclose(w->file); /* what counts has been flushed */
+                (void)unlink(w->tmp);  /* gone already after a commit */
         }
-        return 0;
+        free(w->path);
+        free(w->tmp);
+        free(w);
+}
+
+int spec_files_save(const char *data, const char *id, const char *const *paths, struct err *e)
+{
+        _cleanup_(spec_writer_freep) struct spec_writer *w = NULL;
+        int q = spec_writer_new(data, id, &w, e);
+        for (size_t i = 0; q == 0 && paths[i]; i++)
+                q = spec_writer_add(w, paths[i], e);
+        return q < 0 ? q : spec_writer_commit(w, e);
+}
+
+bool spec_files_exist(const char *data, const char *id)
+{
+        _cleanup_free_ char *path = list_path(data, id);
+        return path && access(path, F_OK) == 0;
 }
 
 static int index_paths(struct spec_files *f)
