@@ -69,6 +69,18 @@ uint64_t reader_fetched(const struct reader *r)
         return r->fetched;
 }
 
+/* What was added behind the final frame shows in the size only. */
+static int check_size(struct reader *r, struct err *e)
+{
+        struct store_state st;
+        int q = store_state(r->store, r->open->object, &st, e);
+        if (q == 0 && st.size != r->open->size)
+                q = err_set(e, -EPROTO,
+                        "it has %" PRIu64 " bytes, not %" PRIu64 " as when it was stored", st.size,
+                        r->open->size);
+        return q;
+}
+
 static int open_volume(struct reader *r, unsigned number, struct err *e)
 {
         if (r->open && r->open->number == number)
@@ -83,7 +95,9 @@ static int open_volume(struct reader *r, unsigned number, struct err *e)
                 return err_set(
                         e, -EPROTO, "archive %s has no volume %u in the catalogue", r->id, number);
         struct seal_source source = {.pread = fetch, .ctx = r, .size = r->open->size};
-        int q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
+        int q = check_size(r, e);
+        if (q == 0)
+                q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
         if (q == 0 &&
                 memcmp(seal_reader_message_id(r->seal), r->open->message_id, SEAL_MESSAGE_ID) != 0)
                 q = err_set(e, -EBADMSG, "it is another archive than the one that was stored");

@@ -177,6 +177,30 @@ static int check(void *ctx, const struct untar_result *u, struct err *e)
         return 0;
 }
 
+static int copy_folder(void *ctx, const struct catalog_member *m)
+{
+        struct stat *st = ctx;
+        *st = (struct stat){
+                .st_mode = S_IFDIR | m->mode,
+                .st_uid = m->uid,
+                .st_gid = m->gid,
+                .st_mtim = {.tv_sec = m->mtime / CLOCK_NSEC, .tv_nsec = m->mtime % CLOCK_NSEC},
+        };
+        if (st->st_mtim.tv_nsec < 0) { /* before 1970 */
+                st->st_mtim.tv_nsec += CLOCK_NSEC;
+                st->st_mtim.tv_sec--;
+        }
+        return m->type == 'd';
+}
+
+/* A folder on the way to a path that was asked for alone: its member is not fetched for that. */
+static int folder(void *ctx, const char *path, struct stat *ret)
+{
+        struct work *w = ctx;
+        struct err ignored;
+        return catalog_member_by_path(w->catalog, w->a->id, path, copy_folder, ret, &ignored);
+}
+
 static void warn(void *ctx, const char *path, const char *why)
 {
         struct work *w = ctx;
@@ -191,6 +215,7 @@ static int extract(struct work *w, struct err *e)
                 .to = w->params->to,
                 .clash = w->params->overwrite ? UNTAR_OVERWRITE : UNTAR_REFUSE,
                 .check = check,
+                .folder = folder,
                 .warn = warn,
                 .ctx = w,
         };

@@ -9,6 +9,8 @@
 #include "base.h"
 #include "err.h"
 
+#include <sys/stat.h>
+
 struct untar;
 
 enum untar_clash {
@@ -36,6 +38,9 @@ struct untar_params {
         /* Called when a member's bytes have all been read, before it gets its final name: an error
          * (a wrong SHA-512, say) removes it again and stops. NULL: nothing to check. */
         int (*check)(void *ctx, const struct untar_result *r, struct err *e);
+        /* A folder was made that no member stands for yet: its mode, owner and mtime, if they are
+         * known (1; 0 not known). NULL: nobody knows. Such folders are closed to others. */
+        int (*folder)(void *ctx, const char *path, struct stat *ret);
         /* Something that could not be set (an owner, an xattr): the member is there all the same.
          */
         void (*warn)(void *ctx, const char *path, const char *why);

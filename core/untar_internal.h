@@ -23,6 +23,7 @@ struct untar_level {
         size_t path_len;             /* of this folder's path in untar.path */
         struct archive_entry *attrs; /* its member, once there was one */
         struct stat was;             /* what to set again where there is no member */
+        bool known;                  /* `was` is what params.folder() said */
         bool was_ours;               /* `was` holds what was set before */
 };
 

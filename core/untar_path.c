@@ -64,8 +64,9 @@ static void settle(struct untar *u, struct untar_level *l, int fd)
                 untar_attrs(u, fd, l->attrs);
                 return;
         }
-        if (!l->was_ours)
-                return;
+        if (l->known && u->root)
+                (void)fchown(
+                        fd, l->was.st_uid, l->was.st_gid); /* no member: nothing was promised */
         struct stat now;
         if (fstat(fd, &now) == 0 && now.st_mode != l->was.st_mode)
                 (void)fchmod(fd, l->was.st_mode & 07777); /* it was ours to open up */
@@ -80,7 +81,7 @@ static int leave(struct untar *u, struct err *e)
         int r = descent_pop(&u->descent, &fd);
         buf_reset(&u->name); /* warnings name the member in hand */
         buf_add(&u->name, u->path.data, u->path.len);
-        if (l->attrs || l->was_ours) {
+        if (l->attrs || l->was_ours || l->known) {
                 _cleanup_close_ int full = usable(fd);
                 if (full < 0)
                         untar_warn_errno(u, "its attributes could not be set");
@@ -192,7 +193,8 @@ static int enter(struct untar *u, const char *name, bool is_member, struct err *
                         return r;
                 fd = -ENOENT;
         }
-        if (fd == -ENOENT)
+        bool made = fd == -ENOENT;
+        if (made)
                 fd = make(u, name);
         if (fd < 0)
                 return err_errno(e, fd, "cannot open or make the folder of %s", buf_str(&u->name));
@@ -204,6 +206,8 @@ static int enter(struct untar *u, const char *name, bool is_member, struct err *
                 buf_addc(&u->path, '/');
         buf_adds(&u->path, name);
         l.path_len = u->path.len;
+        if (made && !is_member && u->params.folder && !buf_oom(&u->path))
+                l.known = u->params.folder(u->params.ctx, buf_str(&u->path), &l.was) > 0;
         u->levels[u->n++] = l;
         return buf_oom(&u->path) ? err_oom(e) : 0;
 }

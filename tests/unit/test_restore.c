@@ -1,0 +1,320 @@
+/* Single paths come back by range; damage anywhere is refused and leaves no wrong file. */
+#include "restore.h"
+
+#include "home.h"
+
+static int setup(void **state)
+{
+        *state = home_new("{\"COMPRESSION\": \"none\"}");
+        return 0;
+}
+
+static int setup_volumes(void **state)
+{
+        *state = home_new("{\"COMPRESSION\": \"zstd\", \"VOLUME_SIZE\": \"64MiB\"}");
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        home_free(*state);
+        return 0;
+}
+
+struct wish {
+        const char *const *paths;
+        bool overwrite;
+        const atomic_bool *stop;
+};
+
+static int restore_as(struct home *h, const struct wish *w, struct restore_progress *ret)
+{
+        _cleanup_free_ char *to = io_join(h->path, "back");
+        const struct restore_params p = {.paths = w->paths,
+                .to = to,
+                .overwrite = w->overwrite,
+                .unwrap = seal_unwrap_with_key,
+                .unwrap_ctx = h->key,
+                .stop = w->stop};
+        struct restore_progress ignored;
+        h->e = (struct err){0};
+        return restore_run(h->catalog, h->store, &h->a, &p, ret ? ret : &ignored, &h->e);
+}
+
+static int restore(struct home *h, const char *path, struct restore_progress *ret)
+{
+        const char *const paths[] = {path, NULL};
+        return restore_as(h, &(struct wish){.paths = path ? paths : NULL}, ret);
+}
+
+#define HALF_FILES "find $T/back -name '.autoglacier-*'"
+
+/* ---- by range ---- */
+
+struct blocks {
+        uint64_t bytes;
+        unsigned n;
+};
+
+static int add_block(void *ctx, const struct catalog_block *b)
+{
+        struct blocks *s = ctx;
+        s->bytes += b->plain_len;
+        s->n++;
+        return 0;
+}
+
+static int blocks_of(void *ctx, const struct catalog_member *m)
+{
+        struct home *h = ctx;
+        h->a.tar_bytes = m->tar_len; /* only the numbers are wanted of it */
+        return catalog_blocks(
+                h->catalog, h->a.id, m->tar_offset, m->tar_len, add_block, h->more, &h->e);
+}
+
+static void one_file_fetches_its_blocks_and_at_most_three_mib(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "mkdir d; for i in 1 2 3 4 5 6 7; do head -c 10000000 /dev/urandom >d/$i; "
+                        "done; head -c 1000000 /dev/urandom >d/5b; cp -a . $T/copy");
+        const char *const files[] = {"d/1", "d/3", "d/5b", "d/7"};
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                struct blocks need = {0};
+                h->more = &need;
+                home_must(h,
+                        catalog_member_by_path(h->catalog, h->a.id, files[i], blocks_of, h, &h->e));
+                struct restore_progress p = {0};
+                assert_int_equal(restore(h, files[i], &p), 0);
+                print_message("%s: %u blocks, %llu bytes of them, %llu fetched\n", files[i], need.n,
+                        (unsigned long long)need.bytes, (unsigned long long)p.fetched);
+                assert_true(p.fetched >= need.bytes);
+                assert_true(p.fetched <= need.bytes + 3 * (uint64_t)MiB);
+                assert_int_equal(p.files, 1);
+        }
+        tree_sh("for f in d/1 d/3 d/5b d/7; do cmp $T/copy/$f $T/back/$f || exit 1; done; "
+                "test $(ls $T/back/d | wc -l) = 4");
+}
+
+static void a_folder_fetches_no_block_twice(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "mkdir a b; for i in 1 2 3 4; do head -c 9000000 /dev/urandom >a/$i; done; "
+                        "head -c 30000000 /dev/urandom >b/x; cp -a . $T/copy");
+        struct restore_progress p = {0};
+        assert_int_equal(restore(h, "a/", &p), 0);
+        assert_true(p.fetched < 36000000u + 16 * MiB + 3 * MiB);
+        assert_int_equal(p.bytes, 36000000);
+        assert_int_equal(p.todo_bytes, 36000000);
+        tree_sh("diff -r $T/copy/a $T/back/a && test ! -e $T/back/b");
+}
+
+static void a_file_over_a_cut_between_volumes_comes_back(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "head -c 150000000 /dev/urandom >big; echo end >z; cp -a . $T/copy");
+        assert_int_equal(restore(h, "big", NULL), 0);
+        assert_int_equal(restore(h, "z", NULL), 0);
+        tree_sh("diff -r $T/copy $T/back");
+}
+
+static void what_is_not_in_the_archive_is_named_before_anything_is_written(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo x >f");
+        const char *const paths[] = {"f", "no/such", NULL};
+        assert_int_equal(restore_as(h, &(struct wish){.paths = paths}, NULL), -ENOENT);
+        assert_non_null(strstr(h->e.text, "no/such"));
+        tree_sh("test ! -e $T/back/f");
+}
+
+static void folders_on_the_way_are_as_they_were(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "mkdir -p a/b; echo x >a/b/f; chmod 2751 a; chmod 750 a/b; "
+                        "touch -d '1960-05-05 05:05:05.25' a/b; touch -d @77.5 a; cp -a . $T/copy");
+        assert_int_equal(restore(h, "a/b/f", NULL), 0);
+        tree_sh("for f in a a/b a/b/f; do test \"$(stat -c %a-%y $T/copy/$f)\" = "
+                "\"$(stat -c %a-%y $T/back/$f)\" || exit 1; done");
+}
+
+static void a_hard_link_brings_its_content_along(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo x >a; mkdir d; ln a d/b");
+        assert_int_equal(restore(h, "d/b", NULL), 0);
+        tree_sh("test $(cat $T/back/d/b) = x && test $(stat -c %h $T/back/a) = 2");
+}
+
+static void what_is_there_stays_unless_it_is_to_be_overwritten(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo old >f");
+        tree_sh("mkdir $T/back && echo mine >$T/back/f && sleep 0.05");
+        assert_int_equal(restore(h, NULL, NULL), -EEXIST);
+        tree_sh("test $(cat $T/back/f) = mine");
+        assert_int_equal(restore_as(h, &(struct wish){.overwrite = true}, NULL), 0);
+        tree_sh("test $(cat $T/back/f) = old");
+}
+
+static void an_interrupted_restore_leaves_whole_files_only(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo x >f");
+        const atomic_bool stop = true;
+        assert_int_equal(restore_as(h, &(struct wish){.stop = &stop}, NULL), -ECANCELED);
+        tree_sh("test -z \"$(" HALF_FILES ")\" && test ! -e $T/back/f");
+}
+
+static int no_key(_unused_ void *ctx, _unused_ const char *fingerprint,
+        _unused_ const uint8_t *wrapped, _unused_ size_t len, _unused_ uint8_t ret[32],
+        struct err *e)
+{
+        return err_set(e, -ENOKEY, "no");
+}
+
+static void without_the_key_it_is_enokey(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo x >f");
+        _cleanup_free_ char *to = io_join(h->path, "back");
+        const struct restore_params p = {.to = to, .unwrap = no_key};
+        assert_int_equal(restore_run(h->catalog, h->store, &h->a, &p, NULL, &h->e), -ENOKEY);
+        tree_sh("test ! -e $T/back/f");
+}
+
+/* ---- damage ---- */
+
+/* $V is the volume; frames of 1 MiB begin at $H. Each is undone before the next. */
+static const struct {
+        const char *what, *command;
+} damages[] = {
+        {"first byte", "flip 0"},
+        {"message id", "flip 10"},
+        {"context", "flip 60"},
+        {"wrapped key", "flip 400"},
+        {"commitment", "flip $((H - 40))"},
+        {"header tag", "flip $((H - 1))"},
+        {"frame number", "flip $((H + 3))"},
+        {"frame iv", "flip $((H + 15))"},
+        {"first content", "flip $((H + 16))"},
+        {"middle", "flip $((H + 5000000))"},
+        {"frame tag", "flip $((H + M - 1))"},
+        {"final mark", "flip $((H + 9 * M))"},
+        {"final length", "flip $((H + 9 * M + 23))"},
+        {"swapped frames", "put 2 3; put 3 2"},
+        {"repeated frame", "put 2 3"},
+        {"dropped frame", "{ head -c $((H + 3 * M)) $V; tail -c +$((H + 4 * M + 1)) $V; } >$T/v; "
+                          "cat $T/v >$V"},
+        {"truncated at a frame", "truncate -s $((H + 5 * M)) $V"},
+        {"truncated in a frame", "truncate -s -100000 $V"},
+        {"truncated to its header", "truncate -s $H $V"},
+        {"emptied", "truncate -s 0 $V"},
+        {"extended", "printf x >>$V"},
+        {"extended by a frame", "tail -c $M $T/good >>$V"},
+        {"gone", "rm $V"},
+};
+
+#define SHELL                                                                                      \
+        "V=$(echo $T/data/store/archives/*/*-0001.tar.esdk); M=1048576; "                          \
+        "B=$(( $(stat -c %s $T/good) - 9500000 )); H=$(cat $T/header); "                           \
+        "flip() { printf \"\\\\$(printf %03o $(( $(od -An -tu1 -j $1 -N 1 $V) ^ 64 )))\" | "       \
+        "dd of=$V bs=1 seek=$1 conv=notrunc status=none; }; "                                      \
+        "put() { dd if=$T/good bs=1M count=1 iflag=skip_bytes,fullblock skip=$((H + ($2 - 1) * "   \
+        "M)) status=none | dd of=$V bs=1M oflag=seek_bytes seek=$((H + ($1 - 1) * M)) "            \
+        "conv=notrunc status=none; }; set -e; "
+
+static void header_size(struct home *h)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n = 0;
+        home_must(h, catalog_volumes(h->catalog, h->a.id, &v, &n, &h->e));
+        assert_int_equal(n, 1);
+        uint64_t rest = v[0].size - v[0].plain_size;
+        uint64_t frames = (v[0].plain_size + SEAL_FRAME_PLAIN - 1) / SEAL_FRAME_PLAIN;
+        _cleanup_buf_ struct buf text = BUF_INIT;
+        buf_addf(&text, "%llu", (unsigned long long)(rest - (frames - 1) * 32 - 40));
+        _cleanup_free_ char *path = io_join(h->path, "header");
+        home_must(h, io_write_file(AT_FDCWD, path, 0600, text.data, text.len, &h->e));
+}
+
+static void damage_anywhere_is_refused_and_leaves_no_wrong_file(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "for i in 1 2 3 4 5 6 7 8 9; do head -c 1048000 /dev/urandom >$i; done; "
+                        "cp -a . $T/copy; mkdir e; : >e/empty; cp -a e $T/copy");
+        tree_sh("cp $T/data/store/archives/*/*-0001.tar.esdk $T/good");
+        header_size(h);
+        for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
+                _cleanup_buf_ struct buf command = BUF_INIT;
+                buf_adds(&command, SHELL "chmod u+w $V; ");
+                buf_adds(&command, damages[i].command);
+                tree_sh(buf_str(&command));
+                int q = restore(h, NULL, NULL);
+                print_message("%s: %s\n", damages[i].what, h->e.text);
+                assert_true(q == -EBADMSG || q == -EPROTO || q == -EPROTONOSUPPORT ||
+                            (q == -ENOENT && streq(damages[i].what, "gone")));
+                assert_true(*h->e.text);
+                tree_sh("mkdir -p $T/back && test -z \"$(" HALF_FILES ")\" && cd $T/back && "
+                        "for f in *; do test ! -f $f || cmp $f $T/copy/$f || exit 1; done; "
+                        "rm -rf $T/back; V=$(ls -d $T/data/store/archives/*); "
+                        "cp $T/good $V/$(cat $T/name 2>/dev/null || { basename $V/*-0001.tar.esdk "
+                        "| tee $T/name; })");
+        }
+        assert_int_equal(restore(h, NULL, NULL), 0);
+        tree_sh("diff -r $T/copy $T/back");
+}
+
+static void another_archive_in_its_place_is_refused(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo evil >f");
+        tree_sh("mv $T/data/store/archives/*/*.esdk $T/other");
+        home_archive(h, "echo good >f");
+        tree_sh("cat $T/other >$(echo $T/data/store/archives/*/*.esdk)");
+        int q = restore(h, NULL, NULL);
+        assert_true(q == -EBADMSG || q == -EPROTO);
+        tree_sh("test ! -e $T/back/f");
+}
+
+static int with_another_sum(void *ctx, const struct catalog_member *m)
+{
+        struct home *h = ctx;
+        _cleanup_(catalog_adder_freep) struct catalog_adder *adder = NULL;
+        uint8_t sum[64] = {1};
+        struct catalog_member changed = *m;
+        changed.sha512 = sum;
+        changed.path = "g";
+        home_must(h, catalog_adder_new(h->catalog, h->a.id, &adder, &h->e));
+        home_must(h, catalog_adder_add(adder, &changed, &h->e));
+        return catalog_adder_flush(adder, &h->e);
+}
+
+static void a_wrong_sum_in_the_catalogue_is_refused(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo good >f; echo x >g");
+        home_must(h, catalog_member_by_path(h->catalog, h->a.id, "g", with_another_sum, h, &h->e));
+        assert_int_equal(restore(h, NULL, NULL), -EBADMSG);
+        tree_sh("test ! -e $T/back/g && test $(cat $T/back/f) = good");
+}
+
+int main(void)
+{
+#define TEST(f)         cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST_VOLUMES(f) cmocka_unit_test_setup_teardown(f, setup_volumes, teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(one_file_fetches_its_blocks_and_at_most_three_mib),
+                TEST(a_folder_fetches_no_block_twice),
+                TEST_VOLUMES(a_file_over_a_cut_between_volumes_comes_back),
+                TEST(what_is_not_in_the_archive_is_named_before_anything_is_written),
+                TEST(folders_on_the_way_are_as_they_were),
+                TEST(a_hard_link_brings_its_content_along),
+                TEST(what_is_there_stays_unless_it_is_to_be_overwritten),
+                TEST(an_interrupted_restore_leaves_whole_files_only),
+                TEST(without_the_key_it_is_enokey),
+                TEST(damage_anywhere_is_refused_and_leaves_no_wrong_file),
+                TEST(another_archive_in_its_place_is_refused),
+                TEST(a_wrong_sum_in_the_catalogue_is_refused),
+        };
+        return cmocka_run_group_tests_name("restore", tests, NULL, NULL);
+}
