@@ -8,6 +8,7 @@
 #include "store.h"
 #include "stores.h"
 #include "tar.h"
+#include "words.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -166,9 +167,10 @@ static int finish(struct run *r, struct err *e)
         if ((q = volumes_put_manifest(r, e)) < 0)
                 return q;
         bool incomplete = r->a.n_returned > 0;
-        run_event(r, 'i', "%s: %" PRIu64 " files, %" PRIu64 " bytes in %" PRIu64 " bytes",
-                incomplete ? "stored, but not everything" : "stored", r->a.n_files, r->a.bytes,
-                r->a.stored_bytes);
+        run_event(r, 'i', "%s: %s, %s in %s",
+                incomplete ? "stored, but not everything" : "stored",
+                WORDS(r->a.n_files, "file", NULL), WORDS(r->a.bytes, "byte", NULL),
+                WORDS(r->a.stored_bytes, "byte", NULL));
         q = set_state(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, e);
         crash_point("stored");
         return q;

@@ -198,10 +198,8 @@ int walk_all(struct run *r, struct err *e)
         if (q < 0)
                 return q;
         if (r->outside > 0)
-                run_event(r, 'w',
-                        "%" PRIu64
-                        " symbolic links lead outside the archive; they are archived as links",
-                        r->outside);
+                run_event(r, 'w', "%s outside the archive; archived as it stands",
+                        WORDS(r->outside, "symbolic link leads", "symbolic links lead"));
         r->phases.walked = r->base + tar_offset(r->tar);
         if ((q = record_flush(r, 0, e)) < 0)
                 return q;

@@ -18,7 +18,7 @@ static const struct config_key keys[] = {
         {"TMP_DIR", KEY_PATH, offsetof(struct config, tmp_dir), 0},
         {"JSON_DATABASE", KEY_PATH, offsetof(struct config, json_database), 0},
         {"PUBL_RSA_KEY_PATH", KEY_PATHS, offsetof(struct config, public_keys), 0},
-        {"PRIV_RSA_KEY_PATH", KEY_PATH, offsetof(struct config, private_key), 0},
+        {"PRIV_RSA_KEY_PATH", KEY_PATHS, offsetof(struct config, private_keys), 0},
         {"PRIV_RSA_KEY_PASSPHRASE_FILE", KEY_PATH, offsetof(struct config, passphrase_file), 0},
         {"VAULT", KEY_VAULT, offsetof(struct config, vault), 0},
         {"VAULT_NAME", KEY_STRING, offsetof(struct config, vault_name), 0},
@@ -154,6 +154,11 @@ static int default_lists(struct config *c)
                 if (!c->public_keys || !(c->public_keys[0] = below_data(c, "keys/public.pem")))
                         return -ENOMEM;
         }
+        if (!c->private_keys) {
+                c->private_keys = calloc(2, sizeof(char *));
+                if (!c->private_keys || !(c->private_keys[0] = below_data(c, "keys/private.pem")))
+                        return -ENOMEM;
+        }
         if (!c->exclude && !(c->exclude = calloc(1, sizeof(char *))))
                 return -ENOMEM;
         return 0;
@@ -177,7 +182,6 @@ static int fill_in(struct config *c, struct err *e)
 {
         const char *tmp = getenv("TMPDIR");
         if (default_lists(c) < 0 || default_vault(c) < 0 ||
-                (!c->private_key && !(c->private_key = below_data(c, "keys/private.pem"))) ||
                 (!c->tmp_dir && !(c->tmp_dir = strdup(tmp && *tmp == '/' ? tmp : "/tmp"))) ||
                 (!c->storage_class && !(c->storage_class = strdup("DEEP_ARCHIVE"))) ||
                 (!c->restore_tier && !(c->restore_tier = strdup("bulk"))) ||

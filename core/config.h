@@ -25,8 +25,9 @@ struct config {
         char **public_keys; /* PUBL_RSA_KEY_PATH, NULL-terminated; the default key's path if none is
                                configured */
         bool public_keys_configured;
-        char *private_key; /* PRIV_RSA_KEY_PATH or the default path */
-        bool private_key_configured;
+        char **private_keys; /* PRIV_RSA_KEY_PATH, NULL-terminated, or the default path; never NULL,
+                                never empty */
+        bool private_keys_configured;
         char *passphrase_file; /* or NULL */
         char *vault;           /* "dir:/abs", "s3://…", "glacier://…" */
         char *storage_class;

@@ -195,8 +195,8 @@ static void note_configured(struct config *c, const struct config_key *k)
 {
         if (k->offset == offsetof(struct config, public_keys))
                 c->public_keys_configured = c->public_keys != NULL;
-        if (k->offset == offsetof(struct config, private_key))
-                c->private_key_configured = c->private_key != NULL;
+        if (k->offset == offsetof(struct config, private_keys))
+                c->private_keys_configured = c->private_keys != NULL;
 }
 
 int config_set(struct config *c, const struct config_key *k, const json_t *v, struct err *e)

@@ -248,17 +248,17 @@ static int prepare_keys(
                         "there are archives already, but the public key %s is gone; put it back, "
                         "or name another one with PUBL_RSA_KEY_PATH in %s",
                         public_path, cfg->file);
-        if (cfg->private_key_configured || access(cfg->private_key, F_OK) == 0)
+        if (cfg->private_keys_configured || access(cfg->private_keys[0], F_OK) == 0)
                 return err_set(e, -ENOKEY,
                         "there is a private key %s but no public key %s; put it back, or name it "
                         "with PUBL_RSA_KEY_PATH in %s",
-                        cfg->private_key, public_path, cfg->file);
-        if ((q = keys_generate(KEYS_DEFAULT_BITS, cfg->private_key, public_path, NULL, e)) < 0)
+                        cfg->private_keys[0], public_path, cfg->file);
+        if ((q = keys_generate(KEYS_DEFAULT_BITS, cfg->private_keys[0], public_path, NULL, e)) < 0)
                 return q;
         buf_addf(said,
                 "made a key pair: %s (keep a copy elsewhere: without it nothing can be read) and "
                 "%s\n",
-                cfg->private_key, public_path);
+                cfg->private_keys[0], public_path);
         return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "report.h"
 #include "spec.h"
 #include "staging.h"
+#include "words.h"
 
 #include <inttypes.h>
 
@@ -303,10 +304,9 @@ static void say_staged(struct engine *g, struct buf *b)
         if (s.files + s.dirs + s.links == 0)
                 buf_adds(b, "staged now: nothing\n");
         else
-                buf_addf(b,
-                        "staged now: %s%" PRIu64 " files, %" PRIu64 " folders, %" PRIu64
-                        " links, %s\n",
-                        s.truncated ? "more than " : "", s.files, s.dirs, s.links, bytes);
+                buf_addf(b, "staged now: %s%s, %s, %s, %s\n", s.truncated ? "more than " : "",
+                        WORDS(s.files, "file", NULL), WORDS(s.dirs, "folder", NULL),
+                        WORDS(s.links, "link", NULL), bytes);
         if (s.excluded > 0)
                 buf_addf(b, "left in the staging area by EXCLUDE: %" PRIu64 "\n", s.excluded);
         if (s.litter > 0)

@@ -1,6 +1,7 @@
 #include "report_internal.h"
 
 #include "clock.h"
+#include "words.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -68,19 +69,6 @@ void report_add_line(struct buf *b, const char *s, size_t max)
         }
         if (s[n] && s[n + (s[n] == '\n')])
                 buf_adds(b, " …");
-}
-
-/* 1,234,567 */
-static void add_count(struct buf *b, uint64_t n, const char *one, const char *many)
-{
-        char s[32];
-        int len = snprintf(s, sizeof s, "%" PRIu64, n);
-        for (int i = 0; i < len; i++) {
-                if (i > 0 && (len - i) % 3 == 0)
-                        buf_addc(b, ',');
-                buf_addc(b, s[i]);
-        }
-        buf_addf(b, " %s", n == 1 ? one : many);
 }
 
 static void add_bytes(struct buf *b, uint64_t n)
@@ -227,7 +215,7 @@ static void add_job(struct buf *b, const struct catalog_archive *a)
         add_error(b, a);
         if (a->n_warnings > 0) {
                 label(b, "warnings");
-                add_count(b, a->n_warnings, "warning", "warnings");
+                buf_adds(b, WORDS(a->n_warnings, "warning", "warnings"));
                 buf_addf(b, ", in archives/%s/log\n", a->name);
         }
 }
@@ -250,19 +238,20 @@ static void add_last(struct buf *b, const struct catalog_archive *a)
         }
         buf_addc(b, '\n');
         label(b, "holds");
-        add_count(b, a->n_files + a->n_hardlinks, "file, ", "files, ");
+        buf_adds(b, WORDS(a->n_files + a->n_hardlinks, "file", NULL));
+        buf_adds(b, ", ");
         add_bytes(b, a->bytes);
         buf_adds(b, ", stored as ");
         add_bytes(b, a->stored_bytes);
         buf_addc(b, '\n');
         if (a->n_returned > 0) {
                 label(b, "incomplete");
-                add_count(b, a->n_returned, "entry", "entries");
+                buf_adds(b, WORDS(a->n_returned, "entry", "entries"));
                 buf_addf(b, " could not be archived and went back; see archives/%s/log\n", a->name);
         }
         if (a->n_warnings > 0) {
                 label(b, "warnings");
-                add_count(b, a->n_warnings, "warning", "warnings");
+                buf_adds(b, WORDS(a->n_warnings, "warning", "warnings"));
                 buf_addf(b, ", in archives/%s/log\n", a->name);
         }
 }
@@ -409,7 +398,7 @@ static int list_each(void *ctx, const struct catalog_archive *a)
         }
         _cleanup_buf_ struct buf files = BUF_INIT;
         char bytes[CLOCK_TEXT_MAX];
-        add_count(&files, a->n_files + a->n_hardlinks, "file ", "files");
+        buf_adds(&files, WORDS(a->n_files + a->n_hardlinks, "file ", "files"));
         clock_bytes_words(a->bytes, bytes);
         buf_addf(l->out, "%-*s  %-10s %16s %10s\n", l->width, a->name, archive_state_name(a->state),
                 buf_str(&files), bytes);

@@ -87,7 +87,7 @@ static int add_key(struct catalog *c, const struct config *config, struct buf *b
         buf_adds(b, " copy of the private key has been proven: without the key nobody can read "
                     "what is stored. "
                     "Copy ");
-        buf_adds(b, config->private_key ? config->private_key : "the private key");
+        buf_adds(b, config->private_keys[0]);
         buf_adds(b, " to another place, and show it with autoglacier verify --key COPY.");
         return 0;
 }

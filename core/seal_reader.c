@@ -42,16 +42,16 @@ static int measure(struct seal_reader *r, struct err *e)
         return 0;
 }
 
-static int no_key(const struct seal_header *h, struct err *e)
+/* `why`: what the holder of the keys said, that they are locked for example. */
+static int no_key(const struct seal_header *h, const char *why, struct err *e)
 {
         _cleanup_buf_ struct buf names = BUF_INIT;
         for (size_t i = 0; i < h->n_edks; i++)
                 buf_addf(&names, "%s%s", i > 0 ? ", " : "", h->edks[i].fingerprint);
         if (h->n_edks == 0)
                 return err_set(e, -ENOKEY, "sealed for keys of another program only");
-        return err_set(e, -ENOKEY,
-                "sealed for other keys; it needs the private key with fingerprint %s",
-                buf_str(&names));
+        return err_set(e, -ENOKEY, "%s; it needs the private key with fingerprint %s",
+                *why ? why : "sealed for other keys", buf_str(&names));
 }
 
 /* The data key from the first of the wrapped ones that gives it. One that is ours but broken does
@@ -67,14 +67,14 @@ static int find_data_key(const struct seal_header *h, seal_unwrap_fn unwrap, voi
                 int r = unwrap(ctx, k->fingerprint, k->wrapped, k->len, data_key, &why);
                 if (r == 0)
                         return 0;
-                if (r == -ENOKEY && result != -ENOKEY)
+                if (r == -ENOKEY && (result != -ENOKEY || *last.text))
                         continue;
                 result = r;
                 last = why;
                 if (r != -ENOKEY && r != -EBADMSG)
                         break;
         }
-        return result == -ENOKEY ? no_key(h, e) : err_set(e, result, "%s", last.text);
+        return result == -ENOKEY ? no_key(h, last.text, e) : err_set(e, result, "%s", last.text);
 }
 
 /* The commitment first: it proves that no other data key opens this message. */
@@ -132,7 +132,7 @@ int seal_unwrap_with_key(void *ctx, const char *fingerprint, const uint8_t *wrap
 {
         const struct keys_private *k = ctx;
         if (!streq(keys_private_fingerprint(k), fingerprint))
-                return err_set(e, -ENOKEY, "the private key is another one");
+                return err_set(e, -ENOKEY, "sealed for other keys");
         return keys_unwrap(k, wrapped, len, ret_data_key, e);
 }
 

@@ -7,6 +7,7 @@
 #include "store.h"
 #include "stores.h"
 #include "tree_hash.h"
+#include "words.h"
 
 #include <inttypes.h>
 #include <openssl/rand.h>
@@ -142,7 +143,8 @@ int verify_objects(struct catalog *c, struct store *s, const struct catalog_arch
         if (q == 0)
                 q = check_manifest(&k, e);
         if (q == 0 && k.damaged > 0)
-                q = err_set(e, -EBADMSG, "archive %s is damaged in %u places", a->name, k.damaged);
+                q = err_set(e, -EBADMSG, "archive %s is damaged in %s", a->name,
+                        WORDS(k.damaged, "place", NULL));
         return q;
 }
 

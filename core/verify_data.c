@@ -2,6 +2,7 @@
 
 #include "catalog.h"
 #include "reader.h"
+#include "words.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -135,7 +136,7 @@ int verify_data(struct catalog *c, struct store *store, const struct catalog_arc
         if ((q = catalog_members_each(c, a->id, false, check_member, s, e)) < 0)
                 return q;
         if (s->damaged > 0)
-                return err_set(
-                        e, -EBADMSG, "archive %s: %u files are damaged", a->name, s->damaged);
+                return err_set(e, -EBADMSG, "archive %s: %s damaged", a->name,
+                        WORDS(s->damaged, "file is", "files are"));
         return 0;
 }

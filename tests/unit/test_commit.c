@@ -115,7 +115,7 @@ static void restore_all(struct home *h, const char *id, const char *to)
         must(engine_catalog(h->engine, &c, &e), &e);
         must(catalog_archive_get(c, id, &a, &e), &e);
         must(stores_open(NULL, a.store_url, NULL, &s, &e), &e);
-        must(keys_private_load(h->config->private_key, NULL, NULL, &key, &e), &e);
+        must(keys_private_load(h->config->private_keys[0], NULL, NULL, &key, &e), &e);
         struct restore_params p = {.to = to, .unwrap = seal_unwrap_with_key, .unwrap_ctx = key};
         struct restore_progress done;
         must(restore_run(c, s, &a, &p, &done, &e), &e);

@@ -19,7 +19,7 @@ struct setup {
         struct scratch *s;
         struct config config;
         char vault[128], key[128], private_key[128];
-        char *keys[2];
+        char *keys[2], *private_keys[2];
 };
 
 static void setup_of(struct setup *u, struct scratch *s)
@@ -29,11 +29,12 @@ static void setup_of(struct setup *u, struct scratch *s)
         (void)snprintf(u->key, sizeof u->key, "%s/public.pem", s->dir);
         (void)snprintf(u->private_key, sizeof u->private_key, "%s/private.pem", s->dir);
         u->keys[0] = u->key;
+        u->private_keys[0] = u->private_key;
         u->config = (struct config){.file = (char *)"/home/u/CONFIG.json",
                 .data = s->dir,
                 .vault = u->vault,
                 .public_keys = u->keys,
-                .private_key = u->private_key};
+                .private_keys = u->private_keys};
 }
 
 static bool have_another_disk(struct setup *u)
