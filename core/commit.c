@@ -167,8 +167,7 @@ static int finish(struct run *r, struct err *e)
         if ((q = volumes_put_manifest(r, e)) < 0)
                 return q;
         bool incomplete = r->a.n_returned > 0;
-        run_event(r, 'i', "%s: %s, %s in %s",
-                incomplete ? "stored, but not everything" : "stored",
+        run_event(r, 'i', "%s: %s, %s in %s", incomplete ? "stored, but not everything" : "stored",
                 WORDS(r->a.n_files, "file", NULL), WORDS(r->a.bytes, "byte", NULL),
                 WORDS(r->a.stored_bytes, "byte", NULL));
         q = set_state(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, e);

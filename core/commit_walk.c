@@ -7,6 +7,7 @@
 #include "spec.h"
 #include "staging.h"
 #include "tar.h"
+#include "words.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "config.h"
 #include "io.h"
+#include "keyring.h"
 #include "keys.h"
 #include "staging.h"
 #include "store.h"
@@ -92,7 +93,9 @@ int engine_open(const struct config *config, enum engine_mode mode, const char *
         pthread_condattr_destroy(&attr);
         if (mountpoint && !(g->mountpoint = strdup(mountpoint)))
                 return err_oom(e);
-        int q = open_parts(g, e);
+        int q = keyring_new(config, &g->keyring, e);
+        if (q == 0)
+                q = open_parts(g, e);
         if (q < 0)
                 return q;
         *ret = steal(g);
@@ -103,12 +106,14 @@ void engine_close(struct engine *g)
 {
         if (!g)
                 return;
-        atomic_store(&g->stop, true);
+        engine_stop(g);
         jobs_poke(g);
+        agent_stop(g->agent);
         if (g->started)
                 pthread_join(g->worker, NULL);
         content_service_free(g);
         held_drop_all(g);
+        keyring_free(g->keyring);
         staging_close(g->staging);
         base_closep(&g->mount_lock);
         base_closep(&g->locks_fd);
@@ -147,8 +152,15 @@ int engine_catalog(struct engine *g, struct catalog **ret, struct err *e)
         return catalog_open(path, ret, e);
 }
 
+void engine_stop(struct engine *g)
+{
+        atomic_store(&g->stop, true);
+}
+
 void engine_unmounted(struct engine *g)
 {
+        agent_stop(g->agent); /* the next mount serves */
+        g->agent = NULL;
         base_closep(&g->mount_lock);
         g->mount_lock = -EBADF;
 }

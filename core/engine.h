@@ -11,6 +11,7 @@ struct buf;
 struct catalog;
 struct config;
 struct engine;
+struct keyring;
 struct staging;
 
 enum engine_mode {
@@ -30,6 +31,10 @@ int engine_open(const struct config *config, enum engine_mode mode, const char *
 void engine_close(struct engine *g);
 DEFINE_CLEANUP(engine_close, struct engine *)
 
+/* Asks whatever this engine runs to end at the next safe point, engine_run() too, which then
+ * returns -ECANCELED. For good. Jobs stay resumable. */
+void engine_stop(struct engine *g);
+
 /* The mountpoint is gone, the process goes on with its jobs: lets go of the mount lock. */
 void engine_unmounted(struct engine *g);
 
@@ -38,6 +43,10 @@ struct staging *engine_staging(struct engine *g);
 const char *engine_data(const struct engine *g);
 /* A new connection; the caller closes it. */
 int engine_catalog(struct engine *g, struct catalog **ret, struct err *e);
+
+/* The private keys. In a mount other programs of the user may use them too, and give passphrases
+ * (agent.h), from engine_start() to engine_unmounted(). Lives as long as the engine. */
+struct keyring *engine_keyring(struct engine *g);
 
 /* First use: makes keys if none is configured and neither catalogue nor store holds an archive, and
  * the embedded store. Says in words what it made (ret_text, the caller frees it; "" for nothing).

@@ -3,6 +3,7 @@
 
 #include "engine.h"
 
+#include "agent.h"
 #include "buf.h"
 #include "catalog.h"
 
@@ -35,6 +36,8 @@ struct engine {
         int64_t help_made;
 
         struct content_service *content; /* or NULL until it is needed */
+        struct keyring *keyring;
+        struct agent *agent; /* only in a mount */
 
         pthread_t worker;
         bool started;
@@ -43,6 +46,9 @@ struct engine {
         void (*on_change)(void *ctx, const char *id);
         void *on_change_ctx;
 };
+
+/* engine_agent.c */
+void agent_open(struct engine *g);
 
 /* engine_jobs.c */
 int jobs_lock(struct engine *g, const char *id, int *ret_fd,

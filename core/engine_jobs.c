@@ -245,6 +245,9 @@ static void *work(void *arg)
 
 int engine_start(struct engine *g, struct err *e)
 {
+        if (g->mode == ENGINE_MOUNT && !g->agent)
+                agent_open(g); /* where no socket can be made (a data folder on FAT), only unlock is
+                                  missing */
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);

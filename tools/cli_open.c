@@ -1,0 +1,77 @@
+#include "cli.h"
+
+#include "ask.h"
+#include "catalog.h"
+#include "config.h"
+#include "engine.h"
+#include "keyring.h"
+#include "store.h"
+#include "stores.h"
+
+int cli_config(struct cli *cli, struct err *e)
+{
+        return cli->config ? 0 : config_load(cli->config_file, &cli->config, e);
+}
+
+int cli_engine(struct cli *cli, bool work, struct err *e)
+{
+        if (cli->engine)
+                return 0;
+        int q = cli_config(cli, e);
+        if (q == 0)
+                q = engine_open(
+                        cli->config, work ? ENGINE_WORK : ENGINE_READ, NULL, &cli->engine, e);
+        if (q == -ENOENT && !work)
+                q = err_set(e, q, "nothing has been archived yet: there is no data folder %s",
+                        cli->config->data);
+        return q;
+}
+
+int cli_catalog(struct cli *cli, bool work, struct err *e)
+{
+        int q = cli_engine(cli, work, e);
+        return q < 0 || cli->catalog ? q : engine_catalog(cli->engine, &cli->catalog, e);
+}
+
+int cli_archive(struct cli *cli, const char *word, struct catalog_archive *ret, struct err *e)
+{
+        int q = cli_catalog(cli, false, e);
+        return q < 0 ? q : catalog_archive_resolve(cli->catalog, word, ret, e);
+}
+
+int cli_store(struct cli *cli, const struct catalog_archive *a, struct store **ret, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = cli_config(cli, e);
+        if (q == 0)
+                q = stores_open(cli->config, a->store_url, a->storage_class, &s, e);
+        if (q == 0)
+                q = store_check(s, *a->store_id ? a->store_id : NULL, NULL, e);
+        if (q == 0)
+                *ret = steal(s);
+        return q;
+}
+
+int cli_keyring(struct cli *cli, const char *key, struct keyring **ret, struct err *e)
+{
+        int q = cli_engine(cli, false, e);
+        if (q < 0)
+                return q;
+        struct keyring *k = engine_keyring(cli->engine);
+        if (key && (q = keyring_only(k, key, e)) < 0)
+                return q;
+        keyring_use_agent(k, !key);
+        if (ask_possible())
+                keyring_ask_with(k, ask_passphrase, NULL);
+        *ret = k;
+        return 0;
+}
+
+void cli_close(struct cli *cli)
+{
+        catalog_close(cli->catalog);
+        engine_close(cli->engine);
+        config_free(cli->config);
+        free(cli->given);
+        free(cli->words);
+}

@@ -1,0 +1,55 @@
+#include "commands.h"
+
+#include "catalog.h"
+#include "clock.h"
+#include "member.h"
+
+#include <inttypes.h>
+
+static bool is_there(const struct catalog_archive *a)
+{
+        return a->state != ARCHIVE_DELETED && a->state != ARCHIVE_PREPARED;
+}
+
+static int each(void *ctx, const struct catalog_archive *a, const struct catalog_member *m)
+{
+        unsigned *n = ctx;
+        char at[CLOCK_TEXT_MAX];
+        if (!is_there(a) || m->type == 'i')
+                return 0;
+        ++*n;
+        clock_iso(m->mtime, at);
+        (void)printf("%s  %12" PRIu64 " %s ", a->name, m->size, at);
+        member_path(m->path, '\n');
+        return ferror(stdout) ? -EPIPE : 0;
+}
+
+static int run(struct cli *cli)
+{
+        struct err e = {0};
+        unsigned n = 0;
+        int q = cli_catalog(cli, false, &e);
+        if (q == 0)
+                q = catalog_find(cli->catalog, cli->words[0], each, &n, &e);
+        if (q < 0 && q != -EPIPE)
+                return cli_fail(cli, &e);
+        if (n == 0) {
+                cli_say(cli, "no archive holds anything that matches %s", cli->words[0]);
+                return CLI_FAILED;
+        }
+        return CLI_DONE;
+}
+
+const struct cli_command cmd_find = {
+        .name = "find",
+        .words = "PATTERN",
+        .summary = "in which archives something is, and which versions of it",
+        .about = "Looks for a shell pattern in all archives and prints archive, size, time and "
+                 "path of\n"
+                 "each match, oldest archive first. `*` also stands for '/'; a pattern without '/' "
+                 "is held\n"
+                 "against the last part of each path, too. Nothing is fetched.",
+        .min_words = 1,
+        .max_words = 1,
+        .run = run,
+};

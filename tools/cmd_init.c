@@ -1,0 +1,164 @@
+#include "commands.h"
+
+#include "buf.h"
+#include "config.h"
+#include "engine.h"
+#include "first.h"
+#include "io.h"
+#include "newkeys.h"
+#include "report.h"
+#include "store.h"
+#include "stores.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <libgen.h>
+
+static const struct cli_option options[] = {
+        {"vault", 0, "URL", "where archives go: dir:/path, s3://bucket/prefix, glacier://vault",
+                false},
+        {"genkeys", 0, NULL, "make a key pair where the configuration wants it", false},
+        NEWKEYS_OPTIONS,
+        {0},
+};
+
+/* ---- the configuration file ---- */
+
+static int write_config(const char *file, json_t *o, struct err *e)
+{
+        _cleanup_free_ char *text = json_dumps(o, JSON_INDENT(4));
+        _cleanup_free_ char *copy = strdup(file);
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        if (!text || !copy)
+                return err_oom(e);
+        buf_addf(&b, "%s\n", text);
+        if (buf_oom(&b))
+                return err_oom(e);
+        int q = io_mkdir_p(dirname(copy), 0700, e);
+        return q < 0 ? q : io_write_file(AT_FDCWD, file, 0600, buf_str(&b), b.len, e);
+}
+
+/* Keeps every other key of the file. */
+static int set_vault(struct cli *cli, const char *url, struct err *e)
+{
+        const struct config *c = cli->config;
+        _cleanup_buf_ struct buf old = BUF_INIT;
+        int q = c->exists ? io_read_file(AT_FDCWD, c->file, 1 * MiB, &old, e) : 0;
+        if (q < 0)
+                return q;
+        json_auto_t *o = c->exists ? json_loadb(buf_str(&old), old.len, 0, NULL) : json_object();
+        if (!o || json_object_set_new(o, "VAULT", json_string(url)) < 0)
+                return err_set(e, -EINVAL, "%s is not UTF-8", url);
+        /* what was written must be one that can be read: look before the old one is replaced */
+        _cleanup_free_ char *text = json_dumps(o, JSON_COMPACT);
+        struct config *check = NULL;
+        if (!text)
+                return err_oom(e);
+        if ((q = config_parse(text, strlen(text), c->file, &check, e)) < 0)
+                return err_prefix(e, q, "--vault %s", url);
+        config_free(check);
+        if ((q = write_config(c->file, o, e)) < 0)
+                return q;
+        cli_say(cli, "wrote VAULT to %s", c->file);
+        config_free(cli->config);
+        cli->config = NULL;
+        return cli_config(cli, e);
+}
+
+/* "dir:relative" and "dir:~" are for people; in the file stands the whole path. */
+static int whole_url(const char *url, char **ret, struct err *e)
+{
+        const char *path = startswith(url, "dir:");
+        if (!path && *url == '/')
+                path = url;
+        if (!path || *path == '~' || *path == '$')
+                return (*ret = strdup(url)) ? 0 : err_oom(e);
+        _cleanup_free_ char *cwd = getcwd(NULL, 0);
+        const char *base = *path == '/' ? "" : cwd ? cwd : "";
+        while (path[0] == '.' && path[1] == '/')
+                path += 2;
+        if (asprintf(ret, "dir:%s%s%s", base, *path == '/' ? "" : "/", path) < 0) {
+                *ret = NULL;
+                return err_oom(e);
+        }
+        return 0;
+}
+
+/* ---- the store ---- */
+
+static int make_store(struct cli *cli, struct err *e)
+{
+        const struct config *c = cli->config;
+        _cleanup_(store_closep) struct store *s = NULL;
+        const char *dir = startswith(c->vault, "dir:");
+        int q = 0;
+        if (dir)
+                q = io_mkdir_p(dir, 0700, e);
+        if (q == 0)
+                q = stores_open(c, c->vault, c->storage_class, &s, e);
+        if (q == 0)
+                q = store_init(s, e);
+        return q < 0 ? q : store_check(s, NULL, NULL, e);
+}
+
+static int prepare(struct cli *cli, struct err *e)
+{
+        int q = cli_engine(cli, true, e);
+        if (q == 0)
+                q = make_store(cli, e);
+        return q < 0 ? q : first_use(cli, e);
+}
+
+static int say_result(struct cli *cli, struct err *e)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int q = cli_catalog(cli, true, e);
+        if (q == 0)
+                q = report_not_yet(cli->catalog, cli->config, &b, e);
+        if (q < 0)
+                return q;
+        (void)printf("data folder   %s\nconfiguration %s%s\nstore         %s\npublic key    %s\n",
+                cli->config->data, cli->config->file,
+                cli->config->exists ? "" : " (not needed so far)", cli->config->vault,
+                cli->config->public_keys[0]);
+        if (b.len > 0)
+                (void)printf("\n%s\n", buf_str(&b));
+        return 0;
+}
+
+static int run(struct cli *cli)
+{
+        const char *url = cli_value(cli, "vault");
+        _cleanup_free_ char *whole = NULL;
+        struct err e = {0};
+        int q = cli_config(cli, &e);
+        if (q == 0 && url && (q = whole_url(url, &whole, &e)) == 0)
+                q = set_vault(cli, whole, &e);
+        if (q < 0)
+                return cli_fail(cli, &e);
+        if (cli_flag(cli, "genkeys")) {
+                int status = newkeys_make(
+                        cli, cli->config->private_keys[0], cli->config->public_keys[0]);
+                if (status != CLI_DONE)
+                        return status;
+                (void)putchar('\n');
+        }
+        q = prepare(cli, &e);
+        if (q == 0)
+                q = say_result(cli, &e);
+        return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
+}
+
+const struct cli_command cmd_init = {
+        .name = "init",
+        .words = "",
+        .summary = "make the data folder and the store, and say whether all is in order",
+        .about = "Makes the data folder and the store that the configuration names, or that "
+                 "--vault names,\n"
+                 "which is then written to the configuration. Makes keys with --genkeys, or where "
+                 "none are\n"
+                 "configured and nothing has been archived yet. Harmless when repeated.",
+        .options = options,
+        .max_words = 0,
+        .run = run,
+};

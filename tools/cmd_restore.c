@@ -1,0 +1,181 @@
+#include "commands.h"
+
+#include "catalog.h"
+#include "clock.h"
+#include "keyring.h"
+#include "progress.h"
+#include "restore.h"
+#include "store.h"
+#include "words.h"
+
+static const struct cli_option options[] = {
+        {"to", 't', "DIR", "into this folder instead of ./NAME/", false},
+        {"overwrite", 0, NULL, "replace files that are there", false},
+        {"dry-run", 'n', NULL, "only say what would be restored", false},
+        {"key", 'k', "KEY", "use this private key", false},
+        {0},
+};
+
+struct work {
+        struct cli *cli;
+        struct progress progress;
+        unsigned warned;
+};
+
+static void show(void *ctx, const struct restore_progress *r)
+{
+        struct work *w = ctx;
+        progress_show(&w->progress, r->bytes, r->todo_bytes);
+}
+
+static void warn(void *ctx, const char *path, const char *why)
+{
+        struct work *w = ctx;
+        w->warned++;
+        progress_clear(&w->progress);
+        cli_say(w->cli, "%s: %s", path, why);
+}
+
+/* Paths as people give them: "/home/a" and "./a/" are names in the archive, too. */
+static const char **member_paths(const struct cli *cli)
+{
+        size_t n = (size_t)cli->n_words;
+        const char **v = calloc(n, sizeof *v);
+        for (size_t i = 1; v && i < n; i++) {
+                const char *p = cli->words[i];
+                while (*p == '/' || (p[0] == '.' && p[1] == '/'))
+                        p++;
+                v[i - 1] = p;
+        }
+        return v;
+}
+
+/* ---- what would be done ---- */
+
+struct plan {
+        const char *const *paths;
+        unsigned files;
+        uint64_t bytes;
+};
+
+static bool below(const char *path, const char *asked)
+{
+        size_t n = strlen(asked);
+        while (n > 0 && asked[n - 1] == '/')
+                n--;
+        return strncmp(path, asked, n) == 0 && (!path[n] || path[n] == '/' || n == 0);
+}
+
+static int count(void *ctx, const struct catalog_member *m)
+{
+        struct plan *p = ctx;
+        bool wanted = !p->paths;
+        for (size_t i = 0; p->paths && p->paths[i]; i++)
+                wanted |= below(m->path, p->paths[i]);
+        if (!wanted || m->type == 'i')
+                return 0;
+        p->files += m->type == 'f';
+        p->bytes += m->type == 'f' ? m->size : 0;
+        cli_print(m->path, strlen(m->path));
+        (void)putchar('\n'); /* cli_flush() tells errors */
+        return 0;
+}
+
+static int dry_run(
+        struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
+{
+        struct plan p = {.paths = paths};
+        char bytes[CLOCK_TEXT_MAX];
+        int q = catalog_members_each(cli->catalog, a->id, true, count, &p, e);
+        if (q < 0)
+                return q;
+        clock_bytes_words(p.bytes, bytes);
+        cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
+        return 0;
+}
+
+/* ---- doing it ---- */
+
+static int check_stored(const struct catalog_archive *a, struct err *e)
+{
+        if (a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE)
+                return 0;
+        return err_set(e, -EINVAL, "archive %s is not stored: it is %s%s%s", a->name,
+                archive_state_name(a->state), *a->error ? ": " : "", a->error);
+}
+
+static int restore(struct cli *cli, const struct catalog_archive *a, const char *const *paths,
+        struct restore_progress *done, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        struct keyring *keyring;
+        struct work w = {.cli = cli};
+        int q = cli_keyring(cli, cli_value(cli, "key"), &keyring, e);
+        if (q == 0)
+                q = cli_store(cli, a, &s, e);
+        if (q < 0)
+                return q;
+        const char *to = cli_value(cli, "to");
+        const struct restore_params p = {.paths = paths,
+                .to = to ? to : a->name,
+                .overwrite = cli_flag(cli, "overwrite"),
+                .unwrap = keyring_unwrap,
+                .unwrap_ctx = keyring,
+                .progress = show,
+                .warn = warn,
+                .ctx = &w,
+                .stop = &cli_stop};
+        cli_catch_signals();
+        progress_begin(&w.progress, "restoring");
+        q = restore_run(cli->catalog, s, a, &p, done, e);
+        progress_clear(&w.progress);
+        if (q >= 0)
+                (void)printf("%s\n", p.to);
+        return q;
+}
+
+static int run(struct cli *cli)
+{
+        _cleanup_free_ const char **given = member_paths(cli);
+        const char *const *paths = cli->n_words > 1 ? given : NULL;
+        struct catalog_archive a = {0};
+        struct restore_progress done = {0};
+        struct err e = {0};
+        if (!given)
+                return cli_fail(cli, &(struct err){.code = -ENOMEM});
+        bool dry = cli_flag(cli, "dry-run");
+        int q = cli_archive(cli, cli->words[0], &a, &e);
+        if (q == 0)
+                q = check_stored(&a, &e);
+        if (q == 0)
+                q = dry ? dry_run(cli, &a, paths, &e) : restore(cli, &a, paths, &done, &e);
+        catalog_archive_done(&a);
+        if (q == -EEXIST && !cli_flag(cli, "overwrite"))
+                err_hint(&e, "name another folder with --to, or replace with --overwrite");
+        if (q < 0)
+                return cli_fail(cli, &e);
+        if (dry)
+                return CLI_DONE;
+        char bytes[CLOCK_TEXT_MAX];
+        clock_bytes_words(done.bytes, bytes);
+        cli_say(cli, "restored %s, %s%s%s", WORDS(done.files, "file", NULL), bytes,
+                q > 0 ? ", with " : "", q > 0 ? WORDS(done.warnings, "warning", NULL) : "");
+        return q > 0 ? CLI_WARNINGS : CLI_DONE;
+}
+
+const struct cli_command cmd_restore = {
+        .name = "restore",
+        .words = "ARCHIVE [PATH]…",
+        .summary = "bring an archive, or some of it, back into a folder",
+        .about = "Restores an archive, or the files and folders named, into ./NAME/ or the folder "
+                 "given\n"
+                 "with --to. Of a large archive only the parts that hold them are fetched. What is "
+                 "there\n"
+                 "already is never touched without --overwrite, nothing is written outside the "
+                 "folder,\n"
+                 "and a file gets its name when its SHA-512 has been found right.",
+        .options = options,
+        .min_words = 1,
+        .max_words = -1,
+        .run = run,
+};

@@ -1,0 +1,118 @@
+#include "commands.h"
+
+#include "buf.h"
+#include "catalog.h"
+#include "clock.h"
+#include "report.h"
+#include "words.h"
+
+static const struct cli_option options[] = {
+        {"json", 0, NULL, "as JSON; see autoglacier-json(5)", false},
+        {"log", 0, NULL, "only what happened to it, one line each", false},
+        {"sums", 0, NULL, "only the SHA-512 of every file, for sha512sum -c", false},
+        {0},
+};
+
+static void line(const char *name, const char *text)
+{
+        if (*text)
+                (void)printf("%-14s ", name);
+        if (*text)
+                cli_print(text, strlen(text));
+        if (*text)
+                (void)putchar('\n');
+}
+
+static void when(const char *name, int64_t t)
+{
+        char s[CLOCK_TEXT_MAX] = "";
+        if (t != 0)
+                clock_iso(t, s);
+        line(name, s);
+}
+
+static void size(const char *name, uint64_t n)
+{
+        char s[CLOCK_TEXT_MAX];
+        clock_bytes_words(n, s);
+        (void)printf("%-14s %s (%s)\n", name, s, WORDS(n, "byte", NULL));
+}
+
+static void contents(const struct catalog_archive *a)
+{
+        (void)printf("%-14s %s, %s, %s, %s\n", "holds", WORDS(a->n_files, "file", NULL),
+                WORDS(a->n_dirs, "folder", NULL), WORDS(a->n_links, "symlink", NULL),
+                WORDS(a->n_hardlinks, "hard link", NULL));
+        size("size", a->bytes);
+        size("stored size", a->stored_bytes);
+}
+
+static void facts(const struct catalog_archive *a)
+{
+        line("name", a->name);
+        line("id", a->id);
+        line("description", a->description);
+        line("state", archive_state_name(a->state));
+        line("error", a->error);
+        when("created", a->created);
+        when("stored", a->stored);
+        contents(a);
+        line("compression", a->compression);
+        line("store", a->store_url);
+        line("class", startswith(a->store_url, "dir:") ? "" : a->storage_class);
+        line("recipients", a->recipients);
+        if (a->n_returned > 0)
+                (void)printf("%-14s %s, back in the staging area\n", "not archived",
+                        WORDS(a->n_returned, "entry", "entries"));
+}
+
+static int text(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_buf_ struct buf log = BUF_INIT;
+        facts(a);
+        int q = report_log(cli->catalog, a->id, &log, e);
+        if (q == 0 && log.len > 0)
+                (void)printf("\n");
+        cli_print(buf_str(&log), log.len);
+        return q;
+}
+
+static int print(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        int q = 0;
+        if (cli_flag(cli, "sums")) {
+                (void)fflush(stdout); /* nothing is in it yet */
+                uint64_t n;
+                return report_sums(cli->catalog, a->id, STDOUT_FILENO, &n, e);
+        }
+        if (cli_flag(cli, "log"))
+                q = report_log(cli->catalog, a->id, &b, e);
+        else if (cli_flag(cli, "json"))
+                q = report_info(cli->catalog, a, &b, e);
+        else
+                q = text(cli, a, e);
+        cli_print(buf_str(&b), b.len);
+        return q;
+}
+
+static int run(struct cli *cli)
+{
+        struct catalog_archive a = {0};
+        struct err e = {0};
+        int q = cli_archive(cli, cli->words[0], &a, &e);
+        if (q == 0)
+                q = print(cli, &a, &e);
+        catalog_archive_done(&a);
+        return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
+}
+
+const struct cli_command cmd_show = {
+        .name = "show",
+        .words = "ARCHIVE",
+        .summary = "everything about an archive",
+        .options = options,
+        .min_words = 1,
+        .max_words = 1,
+        .run = run,
+};

@@ -1,0 +1,125 @@
+#include "commands.h"
+
+#include "buf.h"
+#include "catalog.h"
+#include "clock.h"
+#include "progress.h"
+#include "report.h"
+
+#include <time.h>
+
+static const struct cli_option options[] = {
+        {"json", 0, NULL, "as JSON; see autoglacier-json(5)", false},
+        {"watch", 'w', NULL, "again and again, until nothing goes on any more", false},
+        {0},
+};
+
+struct look {
+        struct buf text;
+        bool failed;
+        unsigned going; /* jobs that are not stored and have not failed */
+};
+
+struct bars {
+        struct buf *out;
+        unsigned going;
+};
+
+/* One line a job that is being read, for --watch. */
+static int bar(void *ctx, const struct catalog_archive *a)
+{
+        struct bars *b = ctx;
+        char line[96];
+        bool over = a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE ||
+                    a->state == ARCHIVE_FAILED || a->state == ARCHIVE_DELETED;
+        b->going += !over;
+        if (a->state != ARCHIVE_GATHERING || a->todo_bytes == 0)
+                return 0;
+        progress_bar(a->read_bytes, a->todo_bytes, 50, line, sizeof line);
+        buf_addf(b->out, "%s %s\n", line, a->name);
+        return 0;
+}
+
+static int look(struct cli *cli, struct look *l, struct err *e)
+{
+        bool json = cli_flag(cli, "json");
+        struct bars b = {.out = &l->text};
+        buf_reset(&l->text);
+        l->failed = false;
+        int q = report_status(cli->catalog, cli->config, json, &l->text, &l->failed, e);
+        if (q == 0 && cli_flag(cli, "watch") && !json) {
+                buf_addc(&l->text, '\n');
+                q = catalog_archive_each(cli->catalog, bar, &b, e);
+                l->going = b.going;
+        } else if (q == 0) {
+                struct buf none = BUF_INIT;
+                b.out = &none;
+                q = catalog_archive_each(cli->catalog, bar, &b, e);
+                l->going = b.going;
+                buf_done(&none);
+        }
+        return q < 0 ? q : 0;
+}
+
+static void show(const struct look *l, bool again)
+{
+        if (again && isatty(STDOUT_FILENO))
+                (void)fputs("\033[H\033[J", stdout);
+        cli_print(buf_str(&l->text), l->text.len);
+        (void)fflush(stdout); /* cli_flush() tells errors */
+}
+
+static int watch(struct cli *cli, struct look *l, struct err *e)
+{
+        const struct timespec second = {.tv_sec = 1};
+        int64_t seen = -1, now = 0;
+        cli_catch_signals();
+        do {
+                int q = catalog_version(cli->catalog, &now, e);
+                if (q == 0)
+                        q = look(cli, l, e);
+                if (q < 0)
+                        return q;
+                /* rates and times move on a terminal even where nothing else does */
+                if (now != seen || isatty(STDOUT_FILENO))
+                        show(l, true);
+                seen = now;
+        } while (l->going > 0 && !atomic_load(&cli_stop) && !ferror(stdout) &&
+                 (nanosleep(&second, NULL) == 0 || !atomic_load(&cli_stop)));
+        return 0;
+}
+
+static int run(struct cli *cli)
+{
+        struct look l = {.text = BUF_INIT};
+        struct err e = {0};
+        int q = cli_catalog(cli, false, &e);
+        if (q == -ENOENT) {
+                e = (struct err){0};
+                q = cli_engine(cli, true, &e);
+                if (q == 0)
+                        q = cli_catalog(cli, true, &e);
+        }
+        if (q == 0 && cli_flag(cli, "watch"))
+                q = watch(cli, &l, &e);
+        else if (q == 0 && (q = look(cli, &l, &e)) == 0)
+                show(&l, false);
+        buf_done(&l.text);
+        if (q < 0)
+                return cli_fail(cli, &e);
+        return l.failed ? CLI_WARNINGS : CLI_DONE;
+}
+
+const struct cli_command cmd_status = {
+        .name = "status",
+        .words = "",
+        .summary = "what is going on, what waits, what failed, and whether it is a backup yet",
+        .about = "Tells of every archive that is not stored yet: step, bytes, speed, time left, "
+                 "and the\n"
+                 "last error; then of the one that was stored last. Begins with NOT YET A BACKUP, "
+                 "and the\n"
+                 "remedy, as long as that is so. Exit status 3 while anything has failed.",
+        .options = options,
+        .max_words = 0,
+        .run = run,
+};

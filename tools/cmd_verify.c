@@ -1,0 +1,242 @@
+#include "commands.h"
+
+#include "ask.h"
+#include "catalog.h"
+#include "config.h"
+#include "keyring.h"
+#include "keys.h"
+#include "progress.h"
+#include "store.h"
+#include "verify.h"
+#include "words.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static const struct cli_option options[] = {
+        {"data", 0, NULL, "read everything: tags, tar, and the SHA-512 of every file", false},
+        {"key", 'k', "KEY", "prove that this copy of the private key opens the archives", false},
+        {0},
+};
+
+/* ---- archives ---- */
+
+struct check {
+        struct cli *cli;
+        struct keyring *keyring; /* NULL: without reading */
+        struct progress progress;
+        unsigned n, damaged, failed;
+};
+
+static void damage(void *ctx, const struct verify_damage *d)
+{
+        struct check *k = ctx;
+        progress_clear(&k->progress);
+        (void)printf("%s, at byte %" PRIu64 ": %s\n",
+                d->path     ? d->path
+                : d->object ? d->object
+                            : "?",
+                d->offset, d->why);
+}
+
+static void show(void *ctx, uint64_t done, uint64_t todo)
+{
+        struct check *k = ctx;
+        progress_show(&k->progress, done, todo);
+}
+
+static int check_one(struct check *k, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = cli_store(k->cli, a, &s, e);
+        if (q < 0)
+                return q;
+        const struct verify_params p = {.unwrap = keyring_unwrap,
+                .unwrap_ctx = k->keyring,
+                .damage = damage,
+                .progress = show,
+                .ctx = k,
+                .stop = &cli_stop};
+        progress_begin(&k->progress, "verifying");
+        q = (k->keyring ? verify_data : verify_objects)(k->cli->catalog, s, a, &p, e);
+        progress_clear(&k->progress);
+        return q;
+}
+
+static int check_and_tell(struct check *k, const struct catalog_archive *a)
+{
+        struct err e = {0};
+        int q = check_one(k, a, &e);
+        k->n++;
+        if (q == -EBADMSG || q == -EPROTO)
+                k->damaged++;
+        else if (q < 0)
+                k->failed++;
+        if (q < 0)
+                return cli_fail(k->cli, &e);
+        (void)printf("%s: %s\n", a->name,
+                k->keyring ? "every file is as it was archived" : "the store has what was stored");
+        return CLI_DONE;
+}
+
+/* Rows are copied first: checking takes long, and other programs write in between. */
+struct all {
+        char **ids;
+        size_t n;
+};
+
+static int collect(void *ctx, const struct catalog_archive *a)
+{
+        struct all *l = ctx;
+        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+                return 0;
+        char **v = reallocarray(l->ids, l->n + 1, sizeof *v);
+        if (!v)
+                return -ENOMEM;
+        l->ids = v;
+        return (v[l->n] = strdup(a->id)) ? (l->n++, 0) : -ENOMEM;
+}
+
+static void all_done(struct all *l)
+{
+        for (size_t i = 0; i < l->n; i++)
+                free(l->ids[i]);
+        free(l->ids);
+}
+
+static int chosen(struct cli *cli, struct all *l, struct err *e)
+{
+        struct catalog_archive a = {0};
+        if (cli->n_words == 0)
+                return catalog_archive_each(cli->catalog, collect, l, e);
+        int q = cli_archive(cli, cli->words[0], &a, e);
+        if (q == 0)
+                q = collect(l, &a) < 0 ? err_oom(e) : 0;
+        if (q == 0 && l->n == 0)
+                q = err_set(e, -EINVAL, "archive %s is not stored: it is %s", a.name,
+                        archive_state_name(a.state));
+        catalog_archive_done(&a);
+        return q;
+}
+
+static int check_all(struct check *k, const struct all *l)
+{
+        for (size_t i = 0; i < l->n && !atomic_load(&cli_stop); i++) {
+                struct catalog_archive a = {0};
+                struct err e = {0};
+                if (catalog_archive_get(k->cli->catalog, l->ids[i], &a, &e) < 0)
+                        return cli_fail(k->cli, &e);
+                (void)check_and_tell(k, &a); /* counted; the others are looked at, too */
+                catalog_archive_done(&a);
+        }
+        if (atomic_load(&cli_stop))
+                return CLI_FAILED;
+        if (k->n == 0)
+                cli_say(k->cli, "no archive is stored yet");
+        if (k->n > 1)
+                cli_say(k->cli, "%s, %u damaged, %u could not be checked",
+                        WORDS(k->n, "archive", NULL), k->damaged, k->failed);
+        return k->damaged + k->failed > 0 ? CLI_FAILED : CLI_DONE;
+}
+
+/* ---- the key ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+        struct stat x, y;
+        return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A copy that is the file itself proves nothing. */
+static int refuse_own(const struct config *c, const char *key, struct err *e)
+{
+        for (char *const *p = c->private_keys; *p; p++)
+                if (same_file(*p, key))
+                        return err_set(e, -EINVAL,
+                                "%s is the private key of this set-up itself; a proof takes the "
+                                "copy that you keep elsewhere",
+                                key);
+        return 0;
+}
+
+static int newest(void *ctx, const struct catalog_archive *a)
+{
+        char **id = ctx;
+        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+                return 0;
+        free(*id);
+        return (*id = strdup(a->id)) ? 0 : -ENOMEM;
+}
+
+static int prove(struct cli *cli, struct keys_private *key, struct err *e)
+{
+        _cleanup_free_ char *id = NULL;
+        struct catalog_archive a = {0};
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = 0;
+        if (cli->n_words > 0)
+                q = cli_archive(cli, cli->words[0], &a, e);
+        else if ((q = catalog_archive_each(cli->catalog, newest, &id, e)) == 0 && id)
+                q = catalog_archive_get(cli->catalog, id, &a, e);
+        if (q == 0 && a.id)
+                q = cli_store(cli, &a, &s, e);
+        if (q == 0)
+                q = verify_key(
+                        cli->catalog, s, a.id ? &a : NULL, key, cli->config->public_keys[0], e);
+        if (q == 0 && a.id)
+                (void)printf("this private key opens archive %s\n", a.name);
+        else if (q == 0)
+                (void)printf(
+                        "this private key is the other half of %s\n", cli->config->public_keys[0]);
+        catalog_archive_done(&a);
+        return q;
+}
+
+static int run_key(struct cli *cli, const char *path)
+{
+        _cleanup_(keys_private_freep) struct keys_private *key = NULL;
+        struct err e = {0};
+        int q = cli_catalog(cli, true, &e);
+        if (q == 0)
+                q = refuse_own(cli->config, path, &e);
+        if (q == 0)
+                q = keys_private_load(path, ask_possible() ? ask_passphrase : NULL, NULL, &key, &e);
+        if (q == 0)
+                q = prove(cli, key, &e);
+        return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
+}
+
+static int run(struct cli *cli)
+{
+        const char *key = cli_value(cli, "key");
+        struct check k = {.cli = cli};
+        _cleanup_(all_done) struct all l = {0};
+        struct err e = {0};
+        if (key && !cli_flag(cli, "data"))
+                return run_key(cli, key);
+        int q = cli_catalog(cli, false, &e);
+        if (q == 0 && cli_flag(cli, "data"))
+                q = cli_keyring(cli, key, &k.keyring, &e);
+        if (q == 0)
+                q = chosen(cli, &l, &e);
+        if (q < 0)
+                return cli_fail(cli, &e);
+        cli_catch_signals();
+        return check_all(&k, &l);
+}
+
+const struct cli_command cmd_verify = {
+        .name = "verify",
+        .words = "[ARCHIVE]",
+        .summary = "is what the store holds what was stored, and does the key open it?",
+        .about = "Compares one archive, or all, with the store: every object is there, and where "
+                 "reading\n"
+                 "costs nothing, every part has its hash. With --data everything is read and "
+                 "decrypted.\n"
+                 "With --key a copy of the private key is shown to open the archives; until one "
+                 "has been,\n"
+                 "there is NOT YET A BACKUP. With both, --data reads with that key.",
+        .options = options,
+        .max_words = 1,
+        .run = run,
+};

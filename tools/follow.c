@@ -1,0 +1,92 @@
+#include "follow.h"
+
+#include "catalog.h"
+#include "cli.h"
+#include "clock.h"
+#include "engine.h"
+#include "progress.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+struct follow {
+        struct engine *engine;
+        struct catalog *catalog;
+        const char *id;
+        pthread_t thread;
+        pthread_mutex_t lock; /* over */
+        pthread_cond_t cond;
+        bool over;
+        struct progress reading, storing;
+};
+
+static void show(struct follow *f)
+{
+        struct catalog_archive a = {0};
+        if (catalog_archive_get(f->catalog, f->id, &a, NULL) < 0)
+                return; /* tried again in a moment */
+        if (a.state == ARCHIVE_GATHERING)
+                progress_show_rate(&f->reading, a.read_bytes, a.todo_bytes, a.rate);
+        if (a.state == ARCHIVE_UPLOADING)
+                progress_show(&f->storing, a.stored_bytes, 0);
+        catalog_archive_done(&a);
+}
+
+static void *watch(void *arg)
+{
+        struct follow *f = arg;
+        pthread_mutex_lock(&f->lock);
+        while (!f->over) {
+                struct timespec ts;
+                (void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail */
+                int64_t until = (int64_t)ts.tv_sec * CLOCK_NSEC + ts.tv_nsec + CLOCK_NSEC / 5;
+                ts = (struct timespec){until / CLOCK_NSEC, until % CLOCK_NSEC};
+                (void)pthread_cond_timedwait(&f->cond, &f->lock, &ts); /* time-out: look */
+                if (f->over)
+                        break;
+                if (atomic_load(&cli_stop))
+                        engine_stop(f->engine);
+                show(f);
+        }
+        pthread_mutex_unlock(&f->lock);
+        return NULL;
+}
+
+int follow_begin(struct engine *g, const char *id, struct follow **ret, struct err *e)
+{
+        struct follow *f = calloc(1, sizeof *f);
+        if (!f)
+                return err_oom(e);
+        f->engine = g;
+        f->id = id;
+        progress_begin(&f->reading, "reading");
+        progress_begin(&f->storing, "storing");
+        pthread_mutex_init(&f->lock, NULL);
+        pthread_cond_init(&f->cond, NULL);
+        int q = engine_catalog(g, &f->catalog, e);
+        if (q == 0 && pthread_create(&f->thread, NULL, watch, f) != 0)
+                q = err_set(e, -EAGAIN, "cannot start a thread");
+        if (q < 0) {
+                catalog_close(f->catalog);
+                free(f);
+                return q;
+        }
+        *ret = f;
+        return 0;
+}
+
+void follow_end(struct follow *f)
+{
+        pthread_mutex_lock(&f->lock);
+        f->over = true;
+        pthread_cond_signal(&f->cond);
+        pthread_mutex_unlock(&f->lock);
+        pthread_join(f->thread, NULL);
+        progress_clear(&f->reading);
+        progress_clear(&f->storing);
+        catalog_close(f->catalog);
+        pthread_mutex_destroy(&f->lock);
+        pthread_cond_destroy(&f->cond);
+        free(f);
+}

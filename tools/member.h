@@ -1,0 +1,11 @@
+/* member.h - members of archives as lines. */
+#pragma once
+
+#include "base.h"
+
+struct catalog_member;
+
+/* The path, ended by `end`; on a terminal without control characters. */
+void member_path(const char *path, char end);
+/* "-rw-r--r--  1000 1000      12345 2026-11-22T21:27:03Z path -> target", without the newline. */
+void member_long(const struct catalog_member *m);

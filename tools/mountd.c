@@ -1,0 +1,145 @@
+#include "mountd.h"
+
+#include "buf.h"
+#include "clock.h"
+#include "io.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define LOOK_NS (CLOCK_NSEC / 20)
+
+void mountd_done(struct mountd *m)
+{
+        free(m->mountpoint);
+}
+
+/* Looks without making the file or keeping the lock. */
+static bool lock_is_held(const char *data)
+{
+        _cleanup_free_ char *path = io_join(data, "mount.lock");
+        _cleanup_close_ int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        return fd >= 0 && fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+int mountd_find(const char *data, struct mountd *ret, struct err *e)
+{
+        _cleanup_free_ char *path = io_join(data, "mount.pid");
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        *ret = (struct mountd){0};
+        if (!path)
+                return err_oom(e);
+        if (!lock_is_held(data))
+                return 0;
+        int q = io_read_file(AT_FDCWD, path, 64 * KiB, &b, e);
+        if (q == -ENOENT)
+                return err_set(e, -EAGAIN, "a mount is just coming or going; try again");
+        if (q < 0)
+                return q;
+        json_auto_t *o = json_loads(buf_str(&b), 0, NULL);
+        const char *at = json_string_value(json_object_get(o, "mountpoint"));
+        json_int_t pid = json_integer_value(json_object_get(o, "pid"));
+        if (!at || pid <= 1 || pid > INT_MAX)
+                return err_set(e, -EPROTO, "%s makes no sense", path);
+        if (!(ret->mountpoint = strdup(at)))
+                return err_oom(e);
+        ret->pid = (pid_t)pid;
+        return 0;
+}
+
+static void nap(void)
+{
+        const struct timespec ts = {.tv_nsec = LOOK_NS};
+        (void)nanosleep(&ts, NULL); /* looked at again anyway */
+}
+
+bool mountd_wait_gone(const char *data, unsigned seconds)
+{
+        int64_t until = clock_monotonic() + (int64_t)seconds * CLOCK_NSEC;
+        while (lock_is_held(data)) {
+                if (clock_monotonic() > until)
+                        return false;
+                nap();
+        }
+        return true;
+}
+
+bool mountd_is_ours(pid_t pid)
+{
+        char link[64], target[PATH_MAX];
+        (void)snprintf(link, sizeof link, "/proc/%ld/comm", (long)pid); /* fits */
+        _cleanup_fclose_ FILE *f = fopen(link, "re");
+        return f && fgets(target, sizeof target, f) && startswith(target, "autoglacier");
+}
+
+bool mountd_wait_pid(pid_t pid, unsigned seconds)
+{
+        int64_t until = clock_monotonic() + (int64_t)seconds * CLOCK_NSEC;
+        while (kill(pid, 0) == 0 && mountd_is_ours(pid)) {
+                if (clock_monotonic() > until)
+                        return false;
+                nap();
+        }
+        return true;
+}
+
+/* The exit status, what it printed to stderr in `said`. */
+static int run_quietly(const char *const argv[], struct buf *said)
+{
+        int fds[2], status = -1;
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        pid_t pid = fork();
+        if (pid == 0) {
+                (void)dup2(fds[1], STDERR_FILENO); /* if not, it talks */
+                (void)execvp(argv[0], (char *const *)argv);
+                _exit(127);
+        }
+        (void)close(fds[1]); /* the child's */
+        char chunk[512];
+        ssize_t n;
+        while (pid > 0 && (n = read(fds[0], chunk, sizeof chunk)) > 0)
+                buf_add(said, chunk, (size_t)n);
+        (void)close(fds[0]); /* only read */
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return -errno;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+int mountd_unmount(const char *mountpoint, struct err *e)
+{
+        const char *const helper[] = {"fusermount3", "-u", "--", mountpoint, NULL};
+        _cleanup_buf_ struct buf said = BUF_INIT;
+        if (geteuid() == 0 && umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+                return 0;
+        int q = run_quietly(helper, &said);
+        if (q == 0)
+                return 0;
+        if (q == 127 || q < 0)
+                return err_set(
+                        e, -ENOENT, "cannot run fusermount3; is the package fuse3 installed?");
+        if (strstr(buf_str(&said), "busy"))
+                return err_set(e, -EBUSY,
+                        "%s is in use: a program has a file or its working folder there; `fuser "
+                        "-vm "
+                        "%s` tells which",
+                        mountpoint, mountpoint);
+        return err_set(e, -EIO, "cannot unmount %s: %s", mountpoint, buf_str(&said));
+}
+
+bool mountd_is_mounted(const char *path)
+{
+        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+        char line[2 * PATH_MAX], point[PATH_MAX];
+        while (f && fgets(line, sizeof line, f))
+                if (sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && streq(point, path) &&
+                        strstr(line, " - fuse.autoglacier "))
+                        return true;
+        return false;
+}

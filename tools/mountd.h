@@ -1,0 +1,29 @@
+/* mountd.h - the running mount of a data folder, seen from outside: which process, on which folder.
+ *
+ * DATA/mount.pid tells both, and DATA/mount.lock is held as long as the folder is mounted. Not
+ * here: FUSE. One thread. */
+#pragma once
+
+#include "base.h"
+#include "err.h"
+
+struct cli;
+
+struct mountd {
+        pid_t pid;        /* 0: nothing is mounted */
+        char *mountpoint; /* NULL: likewise */
+};
+void mountd_done(struct mountd *m);
+
+/* 0 also when nothing is mounted. */
+int mountd_find(const char *data, struct mountd *ret, struct err *e);
+/* Waits until the mount lock of `data` is free, at most `seconds`. True if it is. */
+bool mountd_wait_gone(const char *data, unsigned seconds);
+/* Whether `pid` is a program of ours, by the name of its executable. */
+bool mountd_is_ours(pid_t pid);
+/* Waits until a process is gone, at most `seconds`. True if it is. */
+bool mountd_wait_pid(pid_t pid, unsigned seconds);
+/* Unmounts with fusermount3, or umount where that is not there. -EBUSY: something uses it. */
+int mountd_unmount(const char *mountpoint, struct err *e);
+/* Whether a FUSE mount of ours is on this folder (a real path). */
+bool mountd_is_mounted(const char *path);
