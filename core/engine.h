@@ -122,6 +122,6 @@ bool engine_content_cancel(struct engine *g, const void *ctx);
 /* Stops fetching; everybody who waits gets -ECANCELED before this returns. */
 void engine_content_end(struct engine *g);
 
-/* Recovers a data key with a private key that this program can use: see seal.h. ctx: the engine. */
+/* keyring_unwrap() with the keyring of the engine, which is ctx. */
 int engine_unwrap(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
         uint8_t ret_data_key[32], struct err *e);

@@ -20,13 +20,6 @@ static void lock(void *ctx)
         keyring_lock(g->keyring);
 }
 
-static int unwrap(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
-        uint8_t ret_data_key[32], struct err *e)
-{
-        const struct engine *g = ctx;
-        return keyring_unwrap(g->keyring, fingerprint, wrapped, len, ret_data_key, e);
-}
-
 static int expire(void *ctx)
 {
         const struct engine *g = ctx;
@@ -35,12 +28,22 @@ static int expire(void *ctx)
 
 void agent_open(struct engine *g)
 {
-        const struct agent_ops ops = {
-                .unlock = unlock, .lock = lock, .unwrap = unwrap, .expire = expire, .ctx = g};
+        const struct agent_ops ops = {.unlock = unlock,
+                .lock = lock,
+                .unwrap = engine_unwrap,
+                .expire = expire,
+                .ctx = g};
         (void)agent_start(g->config->data, &ops, &g->agent, NULL); /* g->agent stays NULL */
 }
 
 struct keyring *engine_keyring(struct engine *g)
 {
         return g->keyring;
+}
+
+int engine_unwrap(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
+        uint8_t ret_data_key[32], struct err *e)
+{
+        const struct engine *g = ctx;
+        return keyring_unwrap(g->keyring, fingerprint, wrapped, len, ret_data_key, e);
 }

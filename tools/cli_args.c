@@ -76,7 +76,7 @@ static int give(struct cli *cli, const struct cli_option *o, const char *value)
         }
         void *v = reallocarray(cli->given, cli->n_given + 1, sizeof *cli->given);
         if (!v)
-                return cli_fail(cli, &(struct err){-ENOMEM, "out of memory"});
+                return cli_fail(cli, &(struct err){.code = -ENOMEM});
         cli->given = v;
         cli->given[cli->n_given].option = o;
         cli->given[cli->n_given++].value = value;
@@ -140,7 +140,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
         bool options_over = false;
         cli->words = calloc((size_t)argc + 1, sizeof *cli->words);
         if (!cli->words)
-                return cli_fail(cli, &(struct err){-ENOMEM, "out of memory"});
+                return cli_fail(cli, &(struct err){.code = -ENOMEM});
         for (const char *arg; (arg = next(&r));) {
                 int q = CLI_DONE;
                 if (options_over || arg[0] != '-' || !arg[1])

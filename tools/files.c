@@ -1,8 +1,8 @@
 #include "files.h"
 
+#include "glob.h"
 #include "io.h"
 
-#include <glob.h>
 #include <limits.h>
 #include <sys/stat.h>
 
@@ -81,21 +81,26 @@ static int note_empty(struct files *f, const char *pattern, struct err *e)
         return 0;
 }
 
+static int add_found(void *ctx, const char *path, struct err *e)
+{
+        return add(ctx, path, e);
+}
+
+/* "~/x" in a pattern that the shell has not seen, since it was quoted. */
+static char *at_home(const char *pattern)
+{
+        const char *home = getenv("HOME");
+        return startswith(pattern, "~/") && home ? io_join(home, pattern + 2) : strdup(pattern);
+}
+
 static int glob_one(struct files *f, const char *pattern, struct err *e)
 {
-        glob_t found = {0};
-        int q = glob(pattern, GLOB_BRACE | GLOB_TILDE, NULL, &found);
-        if (q != 0 && q != GLOB_NOMATCH)
-                q = q == GLOB_NOSPACE ? err_oom(e)
-                                      : err_set(e, -EIO, "cannot read a folder of %s", pattern);
-        else
-                q = 0;
-        if (q == 0 && found.gl_pathc == 0)
-                q = note_empty(f, pattern, e);
-        for (size_t i = 0; q == 0 && i < found.gl_pathc; i++)
-                q = add(f, found.gl_pathv[i], e);
-        globfree(&found);
-        return q;
+        _cleanup_free_ char *whole = at_home(pattern);
+        uint64_t n = 0;
+        if (!whole)
+                return err_oom(e);
+        int q = glob_each(whole, add_found, f, &n, e);
+        return q == 0 && n == 0 ? note_empty(f, pattern, e) : q;
 }
 
 int files_glob(struct files *f, const char *const *patterns, struct err *e)

@@ -15,8 +15,7 @@ struct files {
 
 /* NULL-terminated words. -ENOENT and the like name the file. */
 int files_add(struct files *f, const char *const *words, struct err *e);
-/* Shell patterns (glob(7)), with "~" and "{a,b}". Hidden names match only a pattern that begins
- * with a dot, as in a shell. -ENODATA if there is no file at all then. */
+/* Patterns of glob.h, and "~/". -ENODATA if there is no file at all then. */
 int files_glob(struct files *f, const char *const *patterns, struct err *e);
 void files_done(struct files *f);
 

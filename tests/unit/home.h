@@ -47,7 +47,7 @@ _unused_ static struct home *home_new(const char *config_json)
         home_must(h, engine_prepare(h->engine, NULL, &h->e));
         home_must(h, engine_catalog(h->engine, &h->catalog, &h->e));
         home_must(h, stores_open(h->config, h->config->vault, NULL, &h->store, &h->e));
-        home_must(h, keys_private_load(h->config->private_key, NULL, NULL, &h->key, &h->e));
+        home_must(h, keys_private_load(h->config->private_keys[0], NULL, NULL, &h->key, &h->e));
         return h;
 }
 
