@@ -22,6 +22,8 @@ struct reader {
         struct seal_reader *seal;
 
         struct catalog_block block; /* the one that `data` holds; tar_len 0: none */
+        struct catalog_block bad;   /* the last one that was damaged, and how; tar_len 0: none */
+        struct err why_bad;
         uint8_t *data, *packed;
         size_t data_cap, packed_cap;
         uint64_t fetched;
@@ -121,7 +123,12 @@ static int grow(uint8_t **p, size_t *cap, size_t need, struct err *e)
         return 0;
 }
 
-static int load_block(struct reader *r, const struct catalog_block *b, struct err *e)
+static bool is_damage(int code)
+{
+        return code == -EBADMSG || code == -EPROTO;
+}
+
+static int read_block(struct reader *r, const struct catalog_block *b, struct err *e)
 {
         r->block.tar_len = 0;
         int q;
@@ -137,6 +144,25 @@ static int load_block(struct reader *r, const struct catalog_block *b, struct er
                         b->plain_offset);
         r->block = *b;
         return 0;
+}
+
+/* A damaged block may hold thousands of members: it is not fetched again for each of them. */
+static int load_block(struct reader *r, const struct catalog_block *b, struct err *e)
+{
+        if (r->bad.tar_len > 0 && r->bad.number == b->number) {
+                if (e)
+                        *e = r->why_bad;
+                return r->why_bad.code;
+        }
+        struct err why = {0};
+        int q = read_block(r, b, &why);
+        if (is_damage(q)) {
+                r->bad = *b;
+                r->why_bad = why;
+        }
+        if (q < 0 && e)
+                *e = why;
+        return q;
 }
 
 static int first_block(void *ctx, const struct catalog_block *b)
@@ -166,4 +192,13 @@ ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, s
         size_t n = (size_t)MIN((uint64_t)len, r->block.tar_len - skip);
         memcpy(data, r->data + skip, n);
         return (ssize_t)n;
+}
+
+int reader_check_end(struct reader *r, unsigned volume, struct err *e)
+{
+        int q = open_volume(r, volume, e);
+        if (q < 0)
+                return q;
+        q = seal_check_end(r->seal, e);
+        return q < 0 ? err_prefix(e, q, "%s", r->open->object) : 0;
 }

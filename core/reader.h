@@ -30,5 +30,8 @@ ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, s
 /* True if the byte at `offset` is in the block that is kept: reading it fetches nothing. */
 bool reader_holds(const struct reader *r, uint64_t offset);
 
+/* Proves that nothing was cut off the end of a volume, or added to it. */
+int reader_check_end(struct reader *r, unsigned volume, struct err *e);
+
 /* Bytes fetched from the store so far. */
 uint64_t reader_fetched(const struct reader *r);

@@ -77,6 +77,47 @@ static int check_part(void *ctx, const struct catalog_part *part)
         return 0;
 }
 
+/* What the store says of the whole object, or (a recovered archive has no parts) reading it. */
+static int check_whole(struct check *k, const struct catalog_volume *v,
+        const struct store_state *st, struct err *e)
+{
+        static const uint8_t unknown[32];
+        if (memcmp(v->tree_hash, unknown, sizeof unknown) == 0)
+                return 0;
+        uint8_t hash[32];
+        if (st->hashed == STORE_HASH_TREE) {
+                memcpy(hash, st->hash, sizeof hash);
+        } else if (k->store->traits.cold) {
+                return 0;
+        } else {
+                struct err why = {0};
+                int q = hash_part(k, 0, v->size, hash, &why);
+                if (q < 0)
+                        return e ? err_set(e, q, "%s", why.text) : q;
+        }
+        if (memcmp(hash, v->tree_hash, sizeof hash) != 0)
+                damage(k, 0, "it has changed since it was stored");
+        return 0;
+}
+
+static int has_parts(void *ctx, _unused_ const struct catalog_part *part)
+{
+        *(bool *)ctx = true;
+        return 1;
+}
+
+static int check_content(struct check *k, const struct catalog_volume *v,
+        const struct store_state *st, struct err *e)
+{
+        bool parts = false;
+        int q = catalog_parts(k->catalog, k->a->id, v->number, has_parts, &parts, e);
+        if (q < 0)
+                return q;
+        if (k->store->traits.cold || !parts)
+                return check_whole(k, v, st, e);
+        return catalog_parts(k->catalog, k->a->id, v->number, check_part, k, e);
+}
+
 static int check_volume(struct check *k, const struct catalog_volume *v, struct err *e)
 {
         k->object = v->object;
@@ -100,9 +141,7 @@ static int check_volume(struct check *k, const struct catalog_volume *v, struct 
                 damage(k, MIN(st.size, v->size), text);
                 return 0;
         }
-        if (k->store->traits.cold)
-                return 0;
-        return catalog_parts(k->catalog, k->a->id, v->number, check_part, k, e);
+        return check_content(k, v, &st, e);
 }
 
 static int check_manifest(struct check *k, struct err *e)
@@ -198,12 +237,20 @@ static int prove_by_pair(struct keys_private *key, const char *public_path, stru
                      : 0;
 }
 
+static int not_this_key(const struct catalog_archive *a, struct err *e)
+{
+        (void)err_prefix(e, -EACCES, "this private key does not open archive %s", a->name);
+        if (e)
+                e->code = -EACCES;
+        return -EACCES;
+}
+
 int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
         struct keys_private *key, const char *public_path, struct err *e)
 {
         int q = a ? prove_by_archive(c, s, a, key, e) : prove_by_pair(key, public_path, e);
         if (q == -ENOKEY)
-                return err_prefix(e, -EACCES, "this private key does not open archive %s", a->name);
+                return not_this_key(a, e);
         if (q < 0)
                 return q;
         _cleanup_free_ char *old = NULL;

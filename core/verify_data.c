@@ -1,7 +1,9 @@
 #include "verify.h"
 
 #include "catalog.h"
+#include "manifest.h"
 #include "reader.h"
+#include "store.h"
 #include "words.h"
 
 #include <archive.h>
@@ -20,9 +22,10 @@ struct scan {
         const struct catalog_archive *a;
         const struct verify_params *p;
         struct reader *reader;
-        struct err *e;    /* the caller's */
-        struct err why;   /* of the member that is being read */
-        uint64_t at, end; /* what is left of it in the tar stream */
+        struct err *e;     /* the caller's */
+        struct err why;    /* of the member that is being read */
+        uint64_t at, end;  /* what is left of it in the tar stream */
+        uint64_t last_end; /* of the members */
         uint64_t done;
         unsigned damaged;
         uint8_t chunk[64 * 1024];
@@ -88,35 +91,113 @@ static int hash_member(struct scan *s, const struct catalog_member *m, uint8_t r
         return EVP_DigestFinal_ex(sha, ret, NULL) ? 0 : err_set(&s->why, -EIO, "SHA-512 failed");
 }
 
+static bool says_nothing(int code)
+{
+        return code == -ENOKEY || code == -EREMOTE || code == -EINPROGRESS || code == -ENODEV ||
+               code == -ENOMEM || code == -EACCES || code == -ECANCELED;
+}
+
+/* The rest of a member's bytes, or of the stream; they are authenticated and decoded. */
+static int pass(struct scan *s)
+{
+        ssize_t n = 1;
+        while (n > 0 && s->at < s->end) {
+                n = reader_read(s->reader, s->chunk,
+                        (size_t)MIN((uint64_t)sizeof s->chunk, s->end - s->at), s->at, &s->why);
+                if (n > 0)
+                        s->at += (uint64_t)n;
+        }
+        return n < 0 ? (int)n : 0;
+}
+
+static int check_content(struct scan *s, const struct catalog_member *m)
+{
+        if (m->type != 'f')
+                return pass(s);
+        uint8_t sum[64];
+        int q = hash_member(s, m, sum);
+        if (q == 0 && (!m->sha512 || memcmp(sum, m->sha512, 64) != 0))
+                q = err_set(&s->why, -EBADMSG, "its content has not the SHA-512 that was recorded");
+        return q;
+}
+
+static void damage(struct scan *s, const struct verify_damage *d)
+{
+        s->damaged++;
+        s->p->damage(s->p->ctx, d);
+}
+
 static int check_member(void *ctx, const struct catalog_member *m)
 {
         struct scan *s = ctx;
         if (s->p->stop && atomic_load(s->p->stop))
                 return err_set(s->e, -ECANCELED, "interrupted");
-        if (m->type != 'f')
-                return 0;
         s->why = (struct err){0};
         s->at = m->tar_offset;
         s->end = m->tar_offset + m->tar_len;
-        uint8_t sum[64];
-        int q = hash_member(s, m, sum);
-        if (q == -ENOKEY || q == -EREMOTE || q == -ENODEV || q == -ENOMEM || q == -EACCES) {
+        int q = check_content(s, m);
+        if (says_nothing(q)) {
                 if (s->e)
                         *s->e = s->why; /* nothing can be said about the archive */
                 return q;
         }
-        if (q == 0 && (!m->sha512 || memcmp(sum, m->sha512, 64) != 0))
-                q = err_set(&s->why, -EBADMSG, "its content has not the SHA-512 that was recorded");
-        if (q < 0) {
-                s->damaged++;
-                s->p->damage(s->p->ctx,
-                        &(struct verify_damage){
-                                .path = m->path, .offset = m->tar_offset, .why = s->why.text});
-        }
+        if (q < 0)
+                damage(s, &(struct verify_damage){
+                                  .path = m->path, .offset = m->tar_offset, .why = s->why.text});
+        s->last_end = MAX(s->last_end, s->end);
+        if (m->type != 'f')
+                return 0;
         s->done += m->size;
         if (s->p->progress)
                 s->p->progress(s->p->ctx, s->done, s->a->bytes);
         return 0;
+}
+
+/* Behind the members: the manifest and the end of the tar. And the ends of the volumes. */
+static int check_rest(struct scan *s, const struct catalog_volume *v, size_t n)
+{
+        s->why = (struct err){0};
+        s->at = s->last_end;
+        s->end = n > 0 ? v[n - 1].tar_end : 0;
+        int q = pass(s);
+        if (says_nothing(q))
+                return s->e ? err_set(s->e, q, "%s", s->why.text) : q;
+        if (q < 0)
+                damage(s, &(struct verify_damage){
+                                  .path = MANIFEST_PATH, .offset = s->at, .why = s->why.text});
+        for (size_t i = 0; i < n; i++) {
+                s->why = (struct err){0};
+                q = reader_check_end(s->reader, v[i].number, &s->why);
+                if (says_nothing(q))
+                        return s->e ? err_set(s->e, q, "%s", s->why.text) : q;
+                if (q < 0)
+                        damage(s, &(struct verify_damage){.object = v[i].object,
+                                          .offset = v[i].size,
+                                          .why = s->why.text});
+        }
+        return 0;
+}
+
+/* Where reading costs nothing, what the store holds is compared with the hashes too: they name the
+ * place in the object. */
+static int check_objects(struct catalog *c, struct store *store, const struct catalog_archive *a,
+        const struct verify_params *p, bool *ret_damaged, struct err *e)
+{
+        if (store->traits.cold)
+                return 0;
+        int q = verify_objects(c, store, a, p, e);
+        *ret_damaged = q == -EBADMSG;
+        return *ret_damaged ? 0 : q;
+}
+
+static int scan_all(struct catalog *c, struct scan *s, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(c, s->a->id, &v, &n, e);
+        if (q == 0)
+                q = catalog_members_each(c, s->a->id, false, check_member, s, e);
+        return q < 0 ? q : check_rest(s, v, n);
 }
 
 int verify_data(struct catalog *c, struct store *store, const struct catalog_archive *a,
@@ -126,17 +207,20 @@ int verify_data(struct catalog *c, struct store *store, const struct catalog_arc
         _cleanup_(reader_freep) struct reader *reader = NULL;
         if (!s)
                 return err_oom(e);
-        int q = reader_new(c, store, a, p->unwrap, p->unwrap_ctx, &reader, e);
+        bool objects = false;
+        int q = check_objects(c, store, a, p, &objects, e);
+        if (q == 0)
+                q = reader_new(c, store, a, p->unwrap, p->unwrap_ctx, &reader, e);
         if (q < 0)
                 return q;
         s->a = a;
         s->p = p;
         s->reader = reader;
         s->e = e;
-        if ((q = catalog_members_each(c, a->id, false, check_member, s, e)) < 0)
+        if ((q = scan_all(c, s, e)) < 0)
                 return q;
         if (s->damaged > 0)
                 return err_set(e, -EBADMSG, "archive %s: %s damaged", a->name,
-                        WORDS(s->damaged, "file is", "files are"));
-        return 0;
+                        WORDS(s->damaged, "member or volume is", "members or volumes are"));
+        return objects ? err_set(e, -EBADMSG, "archive %s is damaged", a->name) : 0;
 }
