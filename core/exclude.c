@@ -4,8 +4,10 @@
 
 bool exclude_is_litter(const char *name)
 {
-        static const char *const whole[] = {".DS_Store", ".directory", "Thumbs.db", "desktop.ini"};
-        static const char *const begin[] = {".Trash-", ".goutputstream-", ".fuse_hidden"};
+        static const char *const whole[] = {".DS_Store", ".directory", "Thumbs.db",
+                /* beside `.commit`, by editors that have it open */
+                ".commit~", ".commit.un~", "#.commit#", ".#.commit"};
+        static const char *const begin[] = {".Trash-", ".goutputstream-", ".commit.sw"};
         for (size_t i = 0; i < ARRAY_SIZE(whole); i++)
                 if (streq(name, whole[i]))
                         return true;

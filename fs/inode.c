@@ -1,5 +1,6 @@
 #include "inode.h"
 
+#include "exclude.h"
 #include "notifier.h"
 
 #define BUCKETS 16384u
@@ -213,7 +214,18 @@ size_t inode_below(struct inode_table *t, fuse_ino_t parent, struct inode_name *
         return n;
 }
 
-bool inode_busy(struct mount *m, const struct inode *except, char *buf, size_t len)
+static bool counts_as_busy(const struct inode *i, unsigned generation, const struct stat *except)
+{
+        if (i->view || atomic_load(&i->writers) == 0 || atomic_load(&i->generation) != generation)
+                return false;
+        if (except && i->ino == except->st_ino && i->dev == except->st_dev)
+                return false;
+        struct stat st;
+        return !(i->name && exclude_is_litter(i->name)) && fstat(i->fd, &st) == 0 &&
+               st.st_nlink > 0;
+}
+
+bool inode_busy(struct mount *m, const struct stat *except, char *buf, size_t len)
 {
         struct inode_table *t = m->inodes;
         if (atomic_load(&m->writers) == 0)
@@ -222,15 +234,9 @@ bool inode_busy(struct mount *m, const struct inode *except, char *buf, size_t l
         bool busy = false;
         pthread_mutex_lock(&t->lock);
         for (struct inode *i = t->newest; i && !busy; i = i->older) {
-                struct stat st;
-                if (i == except || i->view || atomic_load(&i->writers) == 0 ||
-                        atomic_load(&i->generation) != now)
-                        continue;
-                if (fstat(i->fd, &st) < 0 || st.st_nlink == 0)
-                        continue;
-                busy = true;
-                (void)snprintf(buf, len, "%s",
-                        i->name ? i->name : "a file"); /* a name that is too long is cut */
+                busy = counts_as_busy(i, now, except);
+                if (busy) /* a name that is too long is cut */
+                        (void)snprintf(buf, len, "%s", i->name ? i->name : "a file");
         }
         pthread_mutex_unlock(&t->lock);
         return busy;

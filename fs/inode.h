@@ -53,5 +53,5 @@ size_t inode_oldest(struct inode_table *t, struct inode_name *out, size_t max);
 /* Every name directly below `parent`; the caller frees the array and its names. */
 size_t inode_below(struct inode_table *t, fuse_ino_t parent, struct inode_name **ret);
 /* Name of a linked, current entry that is open for writing, into buf; false if there is none.
- * `except`: one that does not count, or NULL. */
-bool inode_busy(struct mount *m, const struct inode *except, char *buf, size_t len);
+ * Litter does not count, nor does `except` (its device and number; or NULL). */
+bool inode_busy(struct mount *m, const struct stat *except, char *buf, size_t len);

@@ -3,6 +3,7 @@
 #include "inode.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -149,9 +150,19 @@ static void touch(const struct notifier *n, const char *path)
                         AT_FDCWD, full, NULL, AT_SYMLINK_NOFOLLOW); /* only for open windows */
 }
 
+/* This thread waits for its own process. If that is killed meanwhile, the kernel ends the wait when
+ * the last descriptor of /dev/fuse is closed, and a thread that waits closes nothing: so it must
+ * not hold one. With a table of its own it holds none at all. */
+static void let_go_of_descriptors(void)
+{
+        if (unshare(CLONE_FILES) == 0)
+                (void)close_range(3, ~0u, 0); /* if it cannot, it holds them until the end */
+}
+
 static void *toucher(void *arg)
 {
         struct notifier *n = arg;
+        let_go_of_descriptors();
         pthread_mutex_lock(&n->lock);
         while (!n->stop) {
                 char *path = next(&n->touch);

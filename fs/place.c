@@ -29,14 +29,22 @@ int place_run(const char *const argv[], bool quiet)
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
+/* What the kernel remembers of a dead mount can still be seen: the question must reach its program.
+ */
+static bool is_dead(const char *path)
+{
+        struct statx st;
+        return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0 &&
+               errno == ENOTCONN;
+}
+
 static int clear_dead(const char *path, struct err *e)
 {
-        struct stat st;
-        if (stat(path, &st) == 0 || errno != ENOTCONN)
+        if (!is_dead(path))
                 return 0;
         const char *const argv[] = {"fusermount3", "-u", "-z", path, NULL};
         (void)place_run(argv, true); /* what counts is whether it answers now */
-        if (stat(path, &st) < 0 && errno == ENOTCONN)
+        if (is_dead(path))
                 return err_set(e, -ENOTCONN,
                         "%s is a dead mount that cannot be cleared; try: fusermount3 -u -z %s",
                         path, path);

@@ -341,6 +341,9 @@ const struct fuse_lowlevel_ops virtual_ops = {
 void virtual_changed(void *ctx, const char *id)
 {
         struct mount *m = ctx;
+        pthread_mutex_lock(&m->vtree->lock);
+        m->vtree->changed = clock_now();
+        pthread_mutex_unlock(&m->vtree->lock);
         struct catalog *c = vtree_catalog(m->vtree, NULL);
         if (!c)
                 return;

@@ -21,7 +21,7 @@
 
 struct hooks {
         struct mount *m;
-        const struct inode *except;
+        const struct stat *except;
 };
 
 static int busy(void *ctx, struct err *e)
@@ -41,8 +41,8 @@ static void frozen(void *ctx, const char *id _unused_)
 }
 
 /* Releases come late: a file that a shell has just closed may still count as open. */
-int commit_text(struct mount *m, const void *except, const char *text, size_t len, char **ret_id,
-        struct err *e)
+int commit_text(struct mount *m, const struct stat *except, const char *text, size_t len,
+        char **ret_id, struct err *e)
 {
         struct hooks ctx = {m, except};
         const struct engine_commit_hooks hooks = {.busy = busy, .frozen = frozen, .ctx = &ctx};
@@ -152,7 +152,7 @@ static int read_text(int fd, struct buf *ret)
 
 struct one {
         struct mount *m;
-        const struct inode *except;
+        const struct stat *except;
         char *id;
 };
 
@@ -169,7 +169,7 @@ static int one_seal(void *ctx, struct err *e)
 }
 
 static int commit_whole(
-        struct mount *m, const struct inode *except, const struct buf *text, struct err *e)
+        struct mount *m, const struct stat *except, const struct buf *text, struct err *e)
 {
         struct one o = {.m = m, .except = except};
         const struct control_actions actions = {.commit = one_commit, .seal = one_seal, .ctx = &o};
@@ -217,7 +217,7 @@ void virtual_rename_commit(fuse_req_t req, fuse_ino_t parent, const char *name)
         staging_leave(m->staging);
         if (!q) {
                 struct err why = {0};
-                q = -commit_whole(m, NULL, &text, &why);
+                q = -commit_whole(m, &st, &text, &why);
                 if (q) {
                         engine_note_refusal(m->engine, why.text);
                         (void)renameat2(staging_root_fd(m->staging), aside,

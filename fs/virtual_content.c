@@ -198,11 +198,15 @@ int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struc
         };
         if (v->id)
                 return archive_attr(m, v, ret, e);
-        set_time(ret, clock_now());
-        if (S_ISDIR(mode))
+        if (S_ISDIR(mode)) {
+                pthread_mutex_lock(&m->vtree->lock);
+                set_time(ret, m->vtree->changed);
+                pthread_mutex_unlock(&m->vtree->lock);
                 return 0;
+        }
         _cleanup_buf_ struct buf b = BUF_INIT;
         int q = content_render(m, v, &b, e);
         ret->st_size = (off_t)b.len;
+        set_time(ret, vtree_since(m->vtree, v->kind, &b));
         return q;
 }

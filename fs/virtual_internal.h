@@ -47,6 +47,12 @@ struct vtree {
         struct catalog *pool[VTREE_POOL]; /* connections that nobody uses now */
         size_t n_pool;
         int64_t hidden_until; /* `.commit`; monotonic ns */
+        int64_t changed;      /* when an archive last changed; ns since 1970 */
+        struct {
+                uint64_t hash;
+                int64_t since;
+        } shown[V_STATUS_TXT +
+                1]; /* what the changing files held when last asked, and since when */
 };
 
 /* virtual_node.c */
@@ -57,6 +63,9 @@ void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n);
 uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member);
 struct catalog *vtree_catalog(struct vtree *t, struct err *e); /* borrowed: give it back */
 void vtree_give(struct vtree *t, struct catalog **c);
+/* Since when the file of that kind has had this text, as far as was looked: editors take a new time
+ * for a change made by somebody else. */
+int64_t vtree_since(struct vtree *t, enum vkind kind, const struct buf *text);
 
 /* virtual_content.c */
 bool vkind_is_dir(enum vkind kind);
@@ -71,8 +80,8 @@ int content_sums(struct mount *m, const struct vnode *v, int *ret_fd, struct err
 /* virtual_commit.c */
 struct control *commit_control(struct mount *m, void **ret_state);
 void commit_state_free(void *state);
-int commit_text(struct mount *m, const void *except, const char *text, size_t len, char **ret_id,
-        struct err *e);
+int commit_text(struct mount *m, const struct stat *except, const char *text, size_t len,
+        char **ret_id, struct err *e);
 
 /* virtual_dir.c */
 void vt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

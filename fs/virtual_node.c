@@ -1,5 +1,6 @@
 #include "virtual_internal.h"
 
+#include "clock.h"
 #include "engine.h"
 
 int vtree_new(struct mount *m, struct vtree **ret, struct err *e)
@@ -8,6 +9,7 @@ int vtree_new(struct mount *m, struct vtree **ret, struct err *e)
         if (!t)
                 return err_oom(e);
         t->m = m;
+        t->changed = clock_now();
         pthread_mutex_init(&t->lock, NULL);
         *ret = t;
         return 0;
@@ -121,6 +123,28 @@ struct catalog *vtree_catalog(struct vtree *t, struct err *e)
         if (!c && engine_catalog(t->m->engine, &c, e) < 0)
                 return NULL;
         return c;
+}
+
+/* FNV-1a (RFC draft-eastlake-fnv): only to see that something changed. */
+static uint64_t hash_of(const struct buf *text)
+{
+        uint64_t h = 0xcbf29ce484222325ull;
+        for (size_t i = 0; i < text->len; i++)
+                h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3ull;
+        return h;
+}
+
+int64_t vtree_since(struct vtree *t, enum vkind kind, const struct buf *text)
+{
+        uint64_t h = hash_of(text);
+        pthread_mutex_lock(&t->lock);
+        if (t->shown[kind].hash != h) {
+                t->shown[kind].hash = h;
+                t->shown[kind].since = clock_now();
+        }
+        int64_t since = t->shown[kind].since;
+        pthread_mutex_unlock(&t->lock);
+        return since;
 }
 
 void vtree_give(struct vtree *t, struct catalog **c)

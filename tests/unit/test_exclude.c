@@ -15,7 +15,7 @@ static void litter_of_file_managers_is_known(void **state)
 {
         (void)state;
         static const char *const yes[] = {".Trash-1000", ".DS_Store", ".goutputstream-ABC123",
-                ".directory", "Thumbs.db", "desktop.ini", ".fuse_hidden0001"};
+                ".directory", "Thumbs.db", ".commit.swp", ".commit~", "#.commit#", ".#.commit"};
         for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
                 assert_true(exclude_is_litter(yes[i]));
 }
@@ -24,7 +24,8 @@ static void names_that_only_look_like_litter_are_kept(void **state)
 {
         (void)state;
         static const char *const no[] = {"Trash-1000", ".Trash", ".DS_Store2", "directory",
-                ".directory.bak", "thumbs.dbx", ".fuse", "a.goutputstream-1", ""};
+                ".directory.bak", "thumbs.dbx", "desktop.ini", ".fuse_hidden0001",
+                "a.goutputstream-1", ".commit", "a.swp", ""};
         for (size_t i = 0; i < ARRAY_SIZE(no); i++)
                 assert_false(exclude_is_litter(no[i]));
 }
