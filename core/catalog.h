@@ -111,6 +111,9 @@ int catalog_archive_update(struct catalog *c, const struct catalog_archive *a, s
  * abort_wanted. */
 int catalog_archive_progress(
         struct catalog *c, const struct catalog_archive *a, bool *ret_abort, struct err *e);
+/* What is sent while nothing is read: stored_bytes and bytes a second. LATER. */
+int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
+        bool *ret_abort, struct err *e);
 int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e);
 /* LATER. */
 int catalog_archive_set_runner(struct catalog *c, const char *id, int64_t pid, struct err *e);
@@ -205,6 +208,7 @@ struct catalog_volume {
         unsigned number;
         char object[160]; /* name in the store */
         bool done;        /* confirmed by the store, every byte */
+        bool packed;      /* not confirmed yet, but all of it is in the spool */
         uint64_t tar_start, tar_end, plain_size, size;
         uint8_t tree_hash[32], message_id[32];
 };
@@ -213,6 +217,12 @@ int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, con
         struct err *e); /* replaces an unfinished one, with its blocks and parts */
 int catalog_volume_done(
         struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e);
+/* All of the volume is in the spool: its sources need not be read again. Durable. */
+int catalog_volume_packed(
+        struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e);
+/* What the spool had of volume `number` and later ones is lost: they, and so the archive, are not
+ * packed any more. Durable. */
+int catalog_volumes_rewind(struct catalog *c, const char *id, unsigned number, struct err *e);
 int catalog_volumes(struct catalog *c, const char *id, struct catalog_volume **ret, size_t *ret_n,
         struct err *e);
 struct catalog_block {
@@ -230,11 +240,41 @@ struct catalog_part {
         unsigned volume, number;
         uint64_t offset, size;
         uint8_t tree_hash[32];
+        uint8_t sha256[32]; /* zeros for a part that did not go through the spool */
+        bool sent;          /* confirmed by the store */
 };
 int catalog_part_add(struct catalog *c, const char *id, const struct catalog_part *p,
         struct err *e); /* as blocks */
+/* A part that is durable in the spool: with its SHA-256. Durable. */
+int catalog_part_spooled(
+        struct catalog *c, const char *id, const struct catalog_part *p, struct err *e);
+/* The store has confirmed it. LATER: after a crash the store is asked what it has. */
+int catalog_part_sent(
+        struct catalog *c, const char *id, unsigned volume, unsigned number, struct err *e);
 int catalog_parts(struct catalog *c, const char *id, unsigned volume,
         int (*each)(void *ctx, const struct catalog_part *p), void *ctx, struct err *e);
+
+/* What the store knows a volume's unfinished upload by; "" if there is none. A new one has no parts
+ * yet: none counts as sent. set: durable. The caller frees *ret. */
+int catalog_volume_set_upload(
+        struct catalog *c, const char *id, unsigned number, const char *token, struct err *e);
+int catalog_volume_upload(
+        struct catalog *c, const char *id, unsigned number, char **ret, struct err *e);
+/* Whether any archive still wants this upload of `object`: a volume that is not confirmed has it,
+ * or is about to say which one is its own. */
+int catalog_upload_wanted(
+        struct catalog *c, const char *object, const char *token, bool *ret, struct err *e);
+
+/* What may be left in a store though no row wants it: an object that could not be removed, or, with
+ * object "", unfinished uploads of this set-up. Durable; adding again does nothing. `each` may
+ * remove what it is given; non-zero ends it. */
+struct catalog_litter {
+        const char *store_url, *store_id, *object;
+};
+int catalog_litter_add(struct catalog *c, const struct catalog_litter *l, struct err *e);
+int catalog_litter_remove(struct catalog *c, const struct catalog_litter *l, struct err *e);
+int catalog_litter_each(struct catalog *c, int (*each)(void *ctx, const struct catalog_litter *l),
+        void *ctx, struct err *e);
 
 /* The log of an archive. level: 'i' 'w' 'e'. Time is now. Counts warnings. LATER. */
 int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e);

@@ -58,6 +58,25 @@ int catalog_archive_progress(
         return 0;
 }
 
+int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
+        bool *ret_abort, struct err *e)
+{
+        int r = catalog_write(c, false, e,
+                "UPDATE archive SET stored_bytes = ?2, rate = ?3 WHERE id = ?1 AND (stored_bytes "
+                "!= ?2 OR rate != ?3)",
+                "suu", id, stored_bytes, rate);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e, "SELECT abort_wanted FROM archive WHERE id = ?1", "s", id);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        *ret_abort = r > 0 && query_i64(&q, 0) != 0;
+        return 0;
+}
+
 int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e)
 {
         return must_exist(

@@ -23,8 +23,9 @@ static int begin_volume(struct catalog *c, int64_t row, unsigned number, const c
                 q = catalog_exec(c, e, unfinished[i], "ii", row, (int64_t)number);
         return q < 0 ? q
                      : catalog_exec(c, e,
-                               "INSERT INTO volume VALUES (?1, ?2, ?3, 0, ?4, ?4, 0, 0, "
-                               "zeroblob(32), zeroblob(32))",
+                               "INSERT INTO volume (archive, number, object, done, tar_start, "
+                               "tar_end, plain_size, size, tree_hash, message_id) VALUES (?1, ?2, "
+                               "?3, 0, ?4, ?4, 0, 0, zeroblob(32), zeroblob(32))",
                                "iisu", row, (int64_t)number, object, tar_start);
 }
 
@@ -42,18 +43,58 @@ int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, con
         return q < 0 ? q : 0;
 }
 
-int catalog_volume_done(
-        struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e)
+static int write_volume(
+        struct catalog *c, const char *id, const struct catalog_volume *v, bool done, struct err *e)
 {
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
         q = catalog_write(c, true, e,
-                "INSERT OR REPLACE INTO volume VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9)",
-                "iisuuuubb", row, (int64_t)v->number, v->object, v->tar_start, v->tar_end,
-                v->plain_size, v->size, v->tree_hash, sizeof v->tree_hash, v->message_id,
-                sizeof v->message_id);
+                "INSERT INTO volume (archive, number, object, done, tar_start, tar_end, "
+                "plain_size, size, tree_hash, message_id, packed) "
+                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
+                "ON CONFLICT (archive, number) DO UPDATE SET object = excluded.object, "
+                "done = excluded.done, tar_start = excluded.tar_start, tar_end = excluded.tar_end, "
+                "plain_size = excluded.plain_size, size = excluded.size, "
+                "tree_hash = excluded.tree_hash, message_id = excluded.message_id, "
+                "packed = excluded.packed, upload = CASE WHEN excluded.done THEN '' ELSE upload "
+                "END",
+                "iisduuuubbd", row, (int64_t)v->number, v->object, (int)done, v->tar_start,
+                v->tar_end, v->plain_size, v->size, v->tree_hash, sizeof v->tree_hash,
+                v->message_id, sizeof v->message_id, (int)!done);
+        return q < 0 ? q : 0;
+}
+
+int catalog_volume_done(
+        struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e)
+{
+        return write_volume(c, id, v, true, e);
+}
+
+int catalog_volume_packed(
+        struct catalog *c, const char *id, const struct catalog_volume *v, struct err *e)
+{
+        return write_volume(c, id, v, false, e);
+}
+
+static int rewind_volumes(struct catalog *c, int64_t row, unsigned number, struct err *e)
+{
+        int q = catalog_exec(c, e,
+                "UPDATE volume SET packed = 0 WHERE archive = ?1 AND number >= ?2 AND NOT done",
+                "ii", row, (int64_t)number);
+        return q < 0 ? q
+                     : catalog_exec(c, e, "UPDATE archive SET packed = 0 WHERE row = ?1", "i", row);
+}
+
+int catalog_volumes_rewind(struct catalog *c, const char *id, unsigned number, struct err *e)
+{
+        int64_t row = 0;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = txn_begin(c, true, e);
+        if (q == 0)
+                q = txn_end(c, rewind_volumes(c, row, number, e), e);
         return q < 0 ? q : 0;
 }
 
@@ -66,6 +107,7 @@ static void read_volume(const struct query *q, struct catalog_volume *v)
                 .tar_end = query_u64(q, 4),
                 .plain_size = query_u64(q, 5),
                 .size = query_u64(q, 6),
+                .packed = query_i64(q, 9) != 0,
         };
         (void)snprintf(
                 v->object, sizeof v->object, "%s", query_text(q, 1)); /* came from such an array */
@@ -85,7 +127,7 @@ int catalog_volumes(struct catalog *c, const char *id, struct catalog_volume **r
         _cleanup_query_ struct query q = {0};
         r = query_open(&q, c, e,
                 "SELECT number, object, done, tar_start, tar_end, plain_size, size, tree_hash, "
-                "message_id "
+                "message_id, packed "
                 "FROM volume WHERE archive = ?1 ORDER BY number",
                 "i", row);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
@@ -151,17 +193,56 @@ int catalog_blocks(struct catalog *c, const char *id, uint64_t tar_offset, uint6
 
 /* ---- parts ---- */
 
+static int add_part(struct catalog *c, const char *id, const struct catalog_part *p,
+        const uint8_t *sha256, struct err *e)
+{
+        int64_t row = 0;
+        int q = catalog_row(c, id, &row, e);
+        if (q < 0)
+                return q;
+        q = catalog_write(c, sha256 != NULL, e,
+                "INSERT OR REPLACE INTO part (archive, volume, number, start, size, tree_hash, "
+                "sha256) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "iiiuubb", row, (int64_t)p->volume, (int64_t)p->number, p->offset, p->size,
+                p->tree_hash, sizeof p->tree_hash, sha256, sizeof p->sha256);
+        return q < 0 ? q : 0;
+}
+
 int catalog_part_add(struct catalog *c, const char *id, const struct catalog_part *p, struct err *e)
+{
+        return add_part(c, id, p, NULL, e);
+}
+
+int catalog_part_spooled(
+        struct catalog *c, const char *id, const struct catalog_part *p, struct err *e)
+{
+        return add_part(c, id, p, p->sha256, e);
+}
+
+int catalog_part_sent(
+        struct catalog *c, const char *id, unsigned volume, unsigned number, struct err *e)
 {
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
         q = catalog_write(c, false, e,
-                "INSERT OR REPLACE INTO part VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "iiiuub", row,
-                (int64_t)p->volume, (int64_t)p->number, p->offset, p->size, p->tree_hash,
-                sizeof p->tree_hash);
+                "UPDATE part SET sent = 1 WHERE archive = ?1 AND volume = ?2 AND number = ?3",
+                "iii", row, (int64_t)volume, (int64_t)number);
         return q < 0 ? q : 0;
+}
+
+static void read_part(const struct query *q, unsigned volume, struct catalog_part *p)
+{
+        *p = (struct catalog_part){
+                .volume = volume,
+                .number = (unsigned)query_i64(q, 0),
+                .offset = query_u64(q, 1),
+                .size = query_u64(q, 2),
+                .sent = query_i64(q, 5) != 0,
+        };
+        copy_bytes(q, 3, p->tree_hash, sizeof p->tree_hash);
+        copy_bytes(q, 4, p->sha256, sizeof p->sha256);
 }
 
 int catalog_parts(struct catalog *c, const char *id, unsigned volume,
@@ -173,18 +254,75 @@ int catalog_parts(struct catalog *c, const char *id, unsigned volume,
                 return r;
         _cleanup_query_ struct query q = {0};
         r = query_open(&q, c, e,
-                "SELECT number, start, size, tree_hash FROM part WHERE archive = ?1 AND volume = "
-                "?2 ORDER BY number",
+                "SELECT number, start, size, tree_hash, sha256, sent FROM part WHERE archive = ?1 "
+                "AND volume = ?2 ORDER BY number",
                 "ii", row, (int64_t)volume);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
-                struct catalog_part p = {
-                        .volume = volume,
-                        .number = (unsigned)query_i64(&q, 0),
-                        .offset = query_u64(&q, 1),
-                        .size = query_u64(&q, 2),
-                };
-                copy_bytes(&q, 3, p.tree_hash, sizeof p.tree_hash);
+                struct catalog_part p;
+                read_part(&q, volume, &p);
                 r = each(ctx, &p);
         }
         return r;
+}
+
+/* ---- uploads ---- */
+
+static int set_upload(
+        struct catalog *c, int64_t row, unsigned number, const char *token, struct err *e)
+{
+        int q = catalog_exec(c, e,
+                "UPDATE volume SET upload = ?3 WHERE archive = ?1 AND number = ?2", "iis", row,
+                (int64_t)number, token);
+        return q < 0 ? q
+                     : catalog_exec(c, e,
+                               "UPDATE part SET sent = 0 WHERE archive = ?1 AND volume = ?2", "ii",
+                               row, (int64_t)number);
+}
+
+int catalog_volume_set_upload(
+        struct catalog *c, const char *id, unsigned number, const char *token, struct err *e)
+{
+        int64_t row = 0;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = txn_begin(c, true, e);
+        if (q == 0)
+                q = txn_end(c, set_upload(c, row, number, token, e), e);
+        return q < 0 ? q : 0;
+}
+
+int catalog_volume_upload(
+        struct catalog *c, const char *id, unsigned number, char **ret, struct err *e)
+{
+        int64_t row = 0;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e, "SELECT upload FROM volume WHERE archive = ?1 AND number = ?2",
+                "ii", row, (int64_t)number);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        char *token = strdup(r > 0 ? query_text(&q, 0) : "");
+        if (!token)
+                return err_oom(e);
+        *ret = token;
+        return 0;
+}
+
+int catalog_upload_wanted(
+        struct catalog *c, const char *object, const char *token, bool *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e,
+                "SELECT 1 FROM volume WHERE object = ?1 AND NOT done AND upload IN ('', ?2)", "ss",
+                object, token);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        *ret = r > 0;
+        return 0;
 }

@@ -83,3 +83,15 @@ int err_oom(struct err *e)
 {
         return err_set(e, -ENOMEM, "out of memory");
 }
+
+bool err_can_wait(int code)
+{
+        static const int codes[] = {-EAGAIN, -ENODEV, -ENOSPC, -EROFS, -EIO, -EDQUOT, -ENOMEM,
+                -EMFILE, -ENFILE, -ETIMEDOUT, -ENXIO, -ENOTCONN, -EHOSTDOWN, -ESTALE, -EBUSY,
+                -EACCES, -EPERM, -ENOENT, -ENOTDIR, -ECONNREFUSED, -ECONNRESET, -ECONNABORTED,
+                -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN, -EPIPE};
+        for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+                if (code == codes[i])
+                        return true;
+        return false;
+}

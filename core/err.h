@@ -39,5 +39,9 @@ void err_hint(struct err *e, const char *fmt, ...) _printf_(2, 3);
 /* The system's words for a negative errno value. Thread-safe; the string lives for ever. */
 const char *err_words(int code);
 
+/* Whether what this code stands for may go away by itself, or when somebody outside does something:
+ * a disk, a service, room, a right. */
+bool err_can_wait(int code);
+
 /* -ENOMEM with the sentence "out of memory". */
 int err_oom(struct err *e);
