@@ -114,6 +114,7 @@ int catalog_archive_progress(
 /* What is sent while nothing is read: stored_bytes and bytes a second. LATER. */
 int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
         bool *ret_abort, struct err *e);
+int catalog_archive_abort_wanted(struct catalog *c, const char *id, bool *ret, struct err *e);
 int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e);
 /* LATER. */
 int catalog_archive_set_runner(struct catalog *c, const char *id, int64_t pid, struct err *e);

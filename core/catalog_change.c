@@ -40,22 +40,25 @@ int catalog_archive_update(struct catalog *c, const struct catalog_archive *a, s
         return q < 0 ? q : txn_end(c, write_columns(c, c->sql_update, COLUMNS_UPDATE, a, e), e);
 }
 
+int catalog_archive_abort_wanted(struct catalog *c, const char *id, bool *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e, "SELECT abort_wanted FROM archive WHERE id = ?1", "s", id);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        *ret = r > 0 && query_i64(&q, 0) != 0;
+        return 0;
+}
+
 int catalog_archive_progress(
         struct catalog *c, const struct catalog_archive *a, bool *ret_abort, struct err *e)
 {
         int r = txn_begin(c, false, e);
         if (r == 0)
                 r = txn_end(c, write_columns(c, c->sql_progress, COLUMNS_PROGRESS, a, e), e);
-        if (r < 0)
-                return r;
-        _cleanup_query_ struct query q = {0};
-        r = query_open(&q, c, e, "SELECT abort_wanted FROM archive WHERE id = ?1", "s", a->id);
-        if (r == 0)
-                r = query_step(&q, e);
-        if (r < 0)
-                return r;
-        *ret_abort = r > 0 && query_i64(&q, 0) != 0;
-        return 0;
+        return r < 0 ? r : catalog_archive_abort_wanted(c, a->id, ret_abort, e);
 }
 
 int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
@@ -65,16 +68,7 @@ int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_byte
                 "UPDATE archive SET stored_bytes = ?2, rate = ?3 WHERE id = ?1 AND (stored_bytes "
                 "!= ?2 OR rate != ?3)",
                 "suu", id, stored_bytes, rate);
-        if (r < 0)
-                return r;
-        _cleanup_query_ struct query q = {0};
-        r = query_open(&q, c, e, "SELECT abort_wanted FROM archive WHERE id = ?1", "s", id);
-        if (r == 0)
-                r = query_step(&q, e);
-        if (r < 0)
-                return r;
-        *ret_abort = r > 0 && query_i64(&q, 0) != 0;
-        return 0;
+        return r < 0 ? r : catalog_archive_abort_wanted(c, id, ret_abort, e);
 }
 
 int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e)

@@ -1,25 +1,23 @@
 #include "catalog_internal.h"
 
-int catalog_litter_add(
-        struct catalog *c, const struct catalog_litter *l, struct err *e)
+int catalog_litter_add(struct catalog *c, const struct catalog_litter *l, struct err *e)
 {
-        int q = catalog_write(c, true, e, "INSERT OR IGNORE INTO litter VALUES (?1, ?2, ?3)",
-                "sss", l->store_url, l->store_id, l->object);
+        int q = catalog_write(c, true, e, "INSERT OR IGNORE INTO litter VALUES (?1, ?2, ?3)", "sss",
+                l->store_url, l->store_id, l->object);
         return q < 0 ? q : 0;
 }
 
-int catalog_litter_remove(
-        struct catalog *c, const struct catalog_litter *l, struct err *e)
+int catalog_litter_remove(struct catalog *c, const struct catalog_litter *l, struct err *e)
 {
         int q = catalog_write(c, true, e,
-                "DELETE FROM litter WHERE store_url = ?1 AND store_id = ?2 AND object = ?3",
-                "sss", l->store_url, l->store_id, l->object);
+                "DELETE FROM litter WHERE store_url = ?1 AND store_id = ?2 AND object = ?3", "sss",
+                l->store_url, l->store_id, l->object);
         return q < 0 ? q : 0;
 }
 
 /* One by one, so that `each` may remove what it is given. */
-int catalog_litter_each(struct catalog *c,
-        int (*each)(void *ctx, const struct catalog_litter *l), void *ctx, struct err *e)
+int catalog_litter_each(struct catalog *c, int (*each)(void *ctx, const struct catalog_litter *l),
+        void *ctx, struct err *e)
 {
         _cleanup_buf_ struct buf after = BUF_INIT;
         for (;;) {

@@ -32,7 +32,7 @@ int run_event(struct run *r, char level, const char *fmt, ...)
         return q;
 }
 
-static void changed(struct run *r)
+void run_changed(struct run *r)
 {
         if (r->env->changed)
                 r->env->changed(r->env->ctx, r->a.id);
@@ -46,7 +46,8 @@ static int set_state(
         pthread_mutex_unlock(&r->lock);
         if (q == 0) {
                 r->a.state = s;
-                changed(r);
+                watch_state(r, s);
+                run_changed(r);
         }
         return q;
 }
@@ -64,7 +65,7 @@ int run_tick(struct run *r, struct err *e)
                               : 0;
         r->ticked = now;
         r->ticked_bytes = r->a.read_bytes;
-        r->a.stored_bytes = atomic_load(&r->sent);
+        r->a.stored_bytes = run_sent(r);
         bool abort = false;
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_progress(r->catalog, &r->a, &abort, e);
@@ -132,8 +133,7 @@ static int keep_counts(struct run *r, struct err *e)
 static int pack_everything(struct run *r, struct err *e)
 {
         int q;
-        if ((q = volumes_open(r, e)) < 0 || (q = settle_tree(r, e)) < 0 ||
-                (q = phases_load(r, e)) < 0)
+        if ((q = settle_tree(r, e)) < 0 || (q = phases_load(r, e)) < 0)
                 return q;
         if ((q = set_state(r, ARCHIVE_GATHERING, "", 0, e)) < 0)
                 return q;
@@ -152,7 +152,7 @@ static int pack_everything(struct run *r, struct err *e)
         crash_point("packed");
         pack_free(r->pack); /* its buffers: the manifest needs its own */
         r->pack = NULL;
-        r->a.stored_bytes = atomic_load(&r->sent);
+        r->a.stored_bytes = run_sent(r);
         r->a.packed = true;
         if ((q = keep_counts(r, e)) < 0)
                 return q;
@@ -161,10 +161,12 @@ static int pack_everything(struct run *r, struct err *e)
 
 static int finish(struct run *r, struct err *e)
 {
-        int q;
-        if (!r->store && (q = volumes_open(r, e)) < 0)
+        int q = r->a.state == ARCHIVE_UPLOADING ? 0 : set_state(r, ARCHIVE_UPLOADING, "", 0, e);
+        if (q < 0 || (q = spooling_drain(r, e)) < 0 || (q = volumes_put_manifest(r, e)) < 0)
                 return q;
-        if ((q = volumes_put_manifest(r, e)) < 0)
+        r->a.stored_bytes = run_sent(r);
+        r->a.rate = 0;
+        if (r->spool && (q = catalog_archive_update(r->catalog, &r->a, e)) < 0)
                 return q;
         bool incomplete = r->a.n_returned > 0;
         run_event(r, 'i', "%s: %s, %s in %s", incomplete ? "stored, but not everything" : "stored",
@@ -172,6 +174,8 @@ static int finish(struct run *r, struct err *e)
                 WORDS(r->a.stored_bytes, "byte", NULL));
         q = set_state(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, e);
         crash_point("stored");
+        if (q == 0)
+                volumes_sweep(r);
         return q;
 }
 
@@ -193,8 +197,8 @@ static int start_over(struct run *r, struct err *e)
 
 static int chain(struct run *r, struct err *e)
 {
-        int q = 0;
-        if (!r->a.packed && !is_stored(r))
+        int q = is_stored(r) ? 0 : volumes_open(r, e);
+        if (q == 0 && !r->a.packed && !is_stored(r))
                 q = pack_everything(r, e);
         if (q == 0 && !is_stored(r))
                 q = finish(r, e);
@@ -211,6 +215,7 @@ static void run_done(struct run *r)
         free(r->chunk);
         free((char *)r->replay.path);
         catalog_archive_done(&r->a);
+        watch_done(r);
         pthread_mutex_destroy(&r->lock);
 }
 
@@ -218,23 +223,13 @@ static int run_init(struct run *r, const struct commit_env *env, const char *id,
 {
         *r = (struct run){.env = env, .catalog = env->catalog, .phases = {UINT64_MAX, UINT64_MAX}};
         pthread_mutex_init(&r->lock, NULL);
+        watch_init(r);
         int q = catalog_archive_get(r->catalog, id, &r->a, e);
         if (q == 0 && !(r->chunk = malloc(MiB)))
                 q = err_oom(e);
         if (q < 0)
                 run_done(r);
         return q;
-}
-
-static bool can_wait(int code)
-{
-        static const int codes[] = {-EAGAIN, -ENODEV, -ENOSPC, -EROFS, -EIO, -EDQUOT, -ENOMEM,
-                -EMFILE, -ENFILE, -ETIMEDOUT, -ENXIO, -ENOTCONN, -EHOSTDOWN, -ESTALE, -EBUSY,
-                -EACCES, -EPERM, -ENOENT, -ENOTDIR};
-        for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
-                if (code == codes[i])
-                        return true;
-        return false;
 }
 
 static int settle_error(struct run *r, int code, struct err *e)
@@ -247,7 +242,7 @@ static int settle_error(struct run *r, int code, struct err *e)
                         r, 'e', "stored, but cleaning up failed: %s; it is tried again", why.text);
                 return -EAGAIN;
         }
-        if (can_wait(code)) {
+        if (err_can_wait(code)) {
                 if (!streq(r->a.error, why.text))
                         run_event(r, 'e', "waiting: %s", why.text);
                 (void)set_state(r, ARCHIVE_WAITING, why.text, clock_now() + WAIT_NS,
@@ -301,19 +296,17 @@ int commit_abort(const struct commit_env *env, const char *id, struct err *e)
                 q = err_set(e, -EBUSY, "%s is stored already; use autoglacier delete to remove it",
                         r.a.name);
         } else {
-                /* A disk that is unplugged must not keep people from getting their files back; what
-                 * it holds of this commit is without a manifest and is not listed anywhere. */
-                if (stores_open(env->config, r.a.store_url, r.a.storage_class, &r.store, NULL) ==
-                                0 &&
-                        store_check(r.store, r.a.store_id, NULL, NULL) == 0)
-                        (void)volumes_forget(&r, NULL);
+                /* A store that is away must not keep people from getting their files back; what it
+                 * holds of this commit is without a manifest and is not listed anywhere. */
+                (void)volumes_forget(&r, NULL);
+                volumes_close(&r);
                 crash_point("abort-forgotten");
                 q = release_back(&r, e);
                 crash_point("abort-given-back");
                 if (q == 0)
                         q = catalog_archive_remove(r.catalog, id, e);
                 if (q == 0)
-                        changed(&r);
+                        run_changed(&r);
         }
         run_done(&r);
         return q;

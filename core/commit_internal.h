@@ -1,18 +1,23 @@
 /* commit_internal.h - one run of a commit, shared by the commit_*.c files and nobody else.
  *
  * Threads: the caller's thread walks, reads, hashes and feeds the tar; pack's output thread calls
- * the volume sink. Both use the one catalogue connection, under `lock`. */
+ * the volume sink. Both use the one catalogue connection, under `lock`. Where the store is reached
+ * over a network, the sender's threads and a watching one share another, under `watch.side_lock`.
+ */
 #pragma once
 
 #include "commit.h"
 
 #include "catalog.h"
 #include "pack.h"
+#include "window.h"
 
 #include <pthread.h>
 
 struct gather_entry;
 struct keys_public;
+struct sender;
+struct spool;
 struct store;
 struct store_upload;
 struct tar_writer;
@@ -31,6 +36,30 @@ struct phases {
         uint64_t manifest; /* tar offset of the manifest's header; UINT64_MAX: not begun */
 };
 
+/* What happens beside the run, when the store is reached over a network: commit_watch.c. */
+struct watch {
+        pthread_t thread;
+        bool running;
+        bool hurry;       /* gives up soon where nothing comes of it */
+        atomic_bool halt; /* given to the store: stopped, or taken back */
+        struct rate rate; /* UPLOAD_RATE_LIMIT */
+        atomic_int state; /* what the row says when nothing is in the way */
+
+        pthread_mutex_t lock; /* the following */
+        pthread_cond_t end;
+        bool ending;
+        struct err why;       /* code 0: nothing is in the way */
+        int64_t since, alive; /* monotonic: of the trouble, of the last success */
+        int64_t next;         /* wall clock: the next try */
+
+        pthread_mutex_t side_lock; /* the following */
+        struct catalog *side;
+        bool shown; /* the row says what is in the way */
+        char text[ERR_TEXT_MAX];
+        int64_t counted;
+        uint64_t counted_bytes, rate_now;
+};
+
 struct run {
         const struct commit_env *env;
         struct catalog *catalog;
@@ -45,7 +74,13 @@ struct run {
         /* The volume that is being made: only the sink's thread. */
         struct store_upload *upload;
         char *object;
-        atomic_uint_fast64_t sent; /* bytes of finished parts */
+        atomic_uint_fast64_t sent; /* bytes of finished parts; with a spool, of confirmed volumes */
+
+        /* Only where the store is reached over a network. */
+        struct watch watch;
+        struct spool *spool;
+        struct sender *sender;
+        bool littering; /* a note in the catalogue says that uploads may be left */
 
         struct pack *pack;
         struct tar_writer *tar;
@@ -79,7 +114,27 @@ int volumes_open(struct run *r, struct err *e); /* store, recipients, finished v
 int volumes_pack(struct run *r, struct err *e); /* the pipeline, ready at `cut` */
 int volumes_put_manifest(struct run *r, struct err *e); /* the manifest as an object of its own */
 int volumes_forget(struct run *r, struct err *e);       /* removes everything sent so far */
+void volumes_sweep(struct run *r);                      /* uploads that nobody wants */
 void volumes_close(struct run *r);
+char *run_volume_name(const struct run *r, unsigned number); /* the caller frees it */
+struct catalog_volume run_volume_row(const struct run *r, const struct pack_volume *v);
+
+/* commit_spool.c */
+int spooling_open(struct run *r, const struct catalog_volume *v, size_t n,
+        struct err *e); /* sends what earlier runs packed; moves the cut behind it */
+void spooling_sink(struct pack_sink *sink);
+int spooling_drain(struct run *r, struct err *e); /* until all that is packed is confirmed */
+void spooling_close(struct run *r);
+void spooling_clear(struct run *r); /* nothing of this archive stays in the spool */
+uint64_t run_sent(struct run *r);   /* bytes that the store has confirmed */
+
+/* commit_watch.c */
+void watch_init(struct run *r);
+int watch_start(struct run *r, bool hurry, struct err *e);
+void watch_state(struct run *r, enum archive_state s); /* the run has written this state */
+void watch_trouble(void *ctx, const struct err *why, int64_t wait_ns); /* ctx: the run */
+void watch_stop(struct run *r);
+void watch_done(struct run *r);
 
 /* commit_member.c: one member: header, content in one read, hash, row */
 struct member_source {
@@ -115,4 +170,5 @@ int release_back(struct run *r, struct err *e); /* taken back: all of it goes ba
 
 /* commit.c */
 int run_tick(struct run *r, struct err *e); /* progress, and -ECANCELED when told to stop */
+void run_changed(struct run *r);            /* others look at the row again */
 int run_event(struct run *r, char level, const char *fmt, ...) _printf_(3, 4);

@@ -50,8 +50,9 @@ static int give_back_missed(struct run *r, struct err *e)
         return give_back(r, (const char *const *)b.paths, b.n, e);
 }
 
-static void remove_spool(const struct run *r)
+static void remove_spool(struct run *r)
 {
+        spooling_clear(r);
         _cleanup_free_ char *manifest = NULL;
         if (asprintf(&manifest, "%s/spool/%s.manifest", r->env->data, r->a.id) < 0)
                 manifest = NULL;

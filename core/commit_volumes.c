@@ -7,6 +7,7 @@
 #include "manifest.h"
 #include "store.h"
 #include "stores.h"
+#include "sweep.h"
 
 #include <fcntl.h>
 
@@ -33,15 +34,19 @@ static int load_recipients(struct run *r, struct err *e)
                                    : err_set(e, -ENOKEY, "archive %s has no recipient", r->a.name);
 }
 
-static int open_store(struct run *r, struct err *e)
+static int open_store(struct run *r, bool hurry, struct err *e)
 {
         int q = stores_open(r->env->config, r->a.store_url, r->a.storage_class, &r->store, e);
-        if (q < 0)
-                return q;
-        return store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e);
+        if (q == 0 && !r->store->traits.direct)
+                q = watch_start(r, hurry, e);
+        if (q == 0)
+                q = store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e);
+        if (q == 0)
+                watch_trouble(r, NULL, 0);
+        return q;
 }
 
-static char *volume_name(const struct run *r, unsigned number)
+char *run_volume_name(const struct run *r, unsigned number)
 {
         enum compress_kind kind = COMPRESS_NONE;
         (void)compress_parse(r->a.compression, &kind); /* checked when the row was made */
@@ -52,7 +57,7 @@ int volumes_open(struct run *r, struct err *e)
 {
         int q = load_recipients(r, e);
         if (q == 0)
-                q = open_store(r, e);
+                q = open_store(r, false, e);
         if (q < 0)
                 return q;
         _cleanup_free_ struct catalog_volume *v = NULL;
@@ -60,12 +65,15 @@ int volumes_open(struct run *r, struct err *e)
         if ((q = catalog_volumes(r->catalog, r->a.id, &v, &n, e)) < 0)
                 return q;
         r->cut = 0;
-        r->a.stored_bytes = 0;
+        uint64_t done = 0;
         for (size_t i = 0; i < n && v[i].done; i++) {
                 r->cut = v[i].tar_end;
-                r->a.stored_bytes += v[i].size;
+                done += v[i].size;
         }
-        atomic_store(&r->sent, r->a.stored_bytes);
+        atomic_store(&r->sent, done);
+        if (!r->store->traits.direct && (q = spooling_open(r, v, n, e)) < 0)
+                return q;
+        r->a.stored_bytes = run_sent(r);
         return catalog_members_cut(r->catalog, r->a.id, r->cut, e);
 }
 
@@ -90,7 +98,7 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
 {
         struct run *r = ctx;
         free(r->object);
-        if (!(r->object = volume_name(r, number)))
+        if (!(r->object = run_volume_name(r, number)))
                 return err_oom(e);
         pthread_mutex_lock(&r->lock);
         int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
@@ -124,6 +132,7 @@ static int put_part(struct run *r, const struct pack_part *p, struct err *e)
                 .data = p->data,
                 .len = p->len,
                 .tree_hash = p->tree_hash,
+                .sha256 = r->store->traits.direct ? NULL : p->sha256,
         };
         return store_put_part(r->upload, &s, e);
 }
@@ -145,6 +154,21 @@ static int part(void *ctx, const struct pack_part *p, struct err *e)
         return q;
 }
 
+struct catalog_volume run_volume_row(const struct run *r, const struct pack_volume *v)
+{
+        struct catalog_volume row = {
+                .number = v->number,
+                .tar_start = v->tar_start,
+                .tar_end = v->tar_end,
+                .plain_size = v->plain_size,
+                .size = v->size,
+        };
+        memcpy(row.tree_hash, v->tree_hash, sizeof row.tree_hash);
+        memcpy(row.message_id, v->message_id, sizeof row.message_id);
+        (void)snprintf(row.object, sizeof row.object, "%s", r->object); /* made by us, short */
+        return row;
+}
+
 /* Every member that begins before the cut is in the catalogue before the volume counts as done. */
 static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
 {
@@ -156,17 +180,7 @@ static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
         if (q < 0)
                 return q;
         crash_point("volume-confirmed");
-        struct catalog_volume row = {
-                .number = v->number,
-                .done = true,
-                .tar_start = v->tar_start,
-                .tar_end = v->tar_end,
-                .plain_size = v->plain_size,
-                .size = v->size,
-        };
-        memcpy(row.tree_hash, v->tree_hash, sizeof row.tree_hash);
-        memcpy(row.message_id, v->message_id, sizeof row.message_id);
-        (void)snprintf(row.object, sizeof row.object, "%s", r->object); /* made by us, short */
+        struct catalog_volume row = run_volume_row(r, v);
         pthread_mutex_lock(&r->lock);
         q = catalog_volume_done(r->catalog, r->a.id, &row, e);
         pthread_mutex_unlock(&r->lock);
@@ -188,7 +202,7 @@ static int next_numbers(struct run *r, unsigned *ret_volume, unsigned *ret_block
         if (q < 0)
                 return q;
         unsigned volume = 1, number = 0;
-        for (size_t i = 0; i < n && v[i].done; i++)
+        for (size_t i = 0; i < n && v[i].tar_end <= r->cut && (v[i].done || v[i].packed); i++)
                 volume = v[i].number + 1;
         if (r->cut > 0)
                 q = catalog_blocks(r->catalog, r->a.id, r->cut - 1, 1, first_after, &number, e);
@@ -200,7 +214,7 @@ static int next_numbers(struct run *r, unsigned *ret_volume, unsigned *ret_block
 static int make_pack(
         struct run *r, const struct pack_sink *sink, struct pack_params *p, struct err *e)
 {
-        p->part_size = r->store->traits.part_size;
+        p->part_size = store_part_size(r->store, p->volume_size);
         p->part_sha256 = !r->store->traits.direct;
         p->recipients = (const struct keys_public *const *)r->recipients;
         p->n_recipients = r->n_recipients;
@@ -221,11 +235,13 @@ int volumes_pack(struct run *r, struct err *e)
                 return err_set(e, q, "unknown compression %s", r->a.compression);
         if ((q = next_numbers(r, &p.first_volume, &p.first_block, e)) < 0)
                 return q;
-        const struct pack_sink sink = {.volume_begin = volume_begin,
+        struct pack_sink sink = {.volume_begin = volume_begin,
                 .block = block,
                 .part = part,
                 .volume_end = volume_end,
                 .ctx = r};
+        if (!r->store->traits.direct)
+                spooling_sink(&sink);
         return make_pack(r, &sink, &p, e);
 }
 
@@ -289,6 +305,8 @@ static int manifest_temp(struct run *r, int *ret_fd, struct err *e)
 
 int volumes_put_manifest(struct run *r, struct err *e)
 {
+        if (r->store->traits.addresses)
+                return 0; /* no names: it is found inside the last volume */
         free(r->object);
         if (!(r->object = stores_manifest_name(r->a.origin, r->a.id)))
                 return err_oom(e);
@@ -316,11 +334,46 @@ int volumes_put_manifest(struct run *r, struct err *e)
 
 /* ---- the end ---- */
 
-int volumes_forget(struct run *r, struct err *e)
+static int open_for_forgetting(struct run *r)
 {
-        _cleanup_free_ struct catalog_volume *v = NULL;
-        size_t n;
-        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        struct err ignored = {0};
+        if (r->store)
+                return 0;
+        int q = open_store(r, true, &ignored);
+        if (q < 0)
+                atomic_store(&r->watch.halt, true);
+        return q;
+}
+
+static int note_litter(struct run *r, const char *object, struct err *e)
+{
+        const struct catalog_litter l = {r->a.store_url, r->a.store_id, object};
+        return catalog_litter_add(r->catalog, &l, e);
+}
+
+/* Noted first: what cannot be removed now is removed when the store is back. "-" is no upload's
+ * token, so that none is wanted. */
+static int forget_sent(struct run *r, const struct catalog_volume *v, size_t n,
+        const char *manifest, struct err *e)
+{
+        int q = n > 0 ? note_litter(r, "", e) : 0;
+        for (size_t i = 0; q == 0 && i < n; i++) {
+                q = v[i].done || v[i].packed ? note_litter(r, v[i].object, e) : 0;
+                if (q == 0 && !v[i].done)
+                        q = catalog_volume_set_upload(r->catalog, r->a.id, v[i].number, "-", e);
+        }
+        if (q == 0 && r->a.packed)
+                q = note_litter(r, manifest, e);
+        if (q == 0 && open_for_forgetting(r) == 0)
+                (void)sweep_store(r->catalog, r->store, r->a.store_id, NULL); /* or later */
+        spooling_clear(r);
+        return q;
+}
+
+static int remove_placed(struct run *r, const struct catalog_volume *v, size_t n,
+        const char *manifest, struct err *e)
+{
+        int q = r->store ? 0 : open_store(r, true, e);
         for (size_t i = 0; q == 0 && i < n; i++) {
                 struct store_upload *u = NULL;
                 if (!v[i].done && store_begin(r->store, &(struct store_new){.name = v[i].object},
@@ -328,18 +381,46 @@ int volumes_forget(struct run *r, struct err *e)
                         store_abort(u); /* discards what an unfinished upload left */
                 q = store_remove(r->store, v[i].object, e);
         }
+        return q < 0 ? q : store_remove(r->store, manifest, e);
+}
+
+int volumes_forget(struct run *r, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        pack_free(r->pack); /* nothing is added any more */
+        r->pack = NULL;
+        store_abort(r->upload);
+        r->upload = NULL;
+        spooling_close(r);
+        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        if (q < 0)
+                return q;
         _cleanup_free_ char *manifest = stores_manifest_name(r->a.origin, r->a.id);
         if (!manifest)
                 return err_oom(e);
-        return q < 0 ? q : store_remove(r->store, manifest, e);
+        return startswith(r->a.store_url, "dir:") ? remove_placed(r, v, n, manifest, e)
+                                                  : forget_sent(r, v, n, manifest, e);
+}
+
+/* Uploads that a killed run left and nobody wants. */
+void volumes_sweep(struct run *r)
+{
+        if (r->store && !r->store->traits.direct)
+                (void)sweep_store(r->catalog, r->store, r->a.store_id, NULL); /* stays noted */
 }
 
 void volumes_close(struct run *r)
 {
         pack_free(r->pack); /* stops the sink's thread before its upload goes */
         r->pack = NULL;
-        store_abort(r->upload);
+        spooling_close(r);
+        if (r->upload && !r->store->traits.direct)
+                store_leave(r->upload); /* swept later: it may be that the store is away */
+        else
+                store_abort(r->upload);
         r->upload = NULL;
+        watch_stop(r);
         store_close(r->store);
         r->store = NULL;
         for (size_t i = 0; i < r->n_recipients; i++)

@@ -1,6 +1,7 @@
 #include "commit_internal.h"
 
 #include "clock.h"
+#include "config.h"
 #include "io.h"
 #include "sender.h"
 #include "store.h"
@@ -12,7 +13,8 @@
 #define LOOK_NS  (CLOCK_NSEC / 4)
 #define SHOW_NS  CLOCK_NSEC /* trouble that is over sooner is not worth a word */
 #define COUNT_NS (CLOCK_NSEC / 2)
-#define GIVE_NS  (3 * CLOCK_NSEC / 2) /* taking back: without success for so long, the store is away */
+#define GIVE_NS                                                                                    \
+        (3 * CLOCK_NSEC / 2) /* taking back: without success for so long, the store is away */
 
 /* ---- what the store's calls say ---- */
 
@@ -59,7 +61,7 @@ static void show_trouble(struct run *r, const struct err *why, int64_t next)
         struct watch *w = &r->watch;
         if (w->shown && streq(w->text, why->text))
                 return;
-        if (!w->shown || strncmp(w->text, why->text, 40) != 0) /* a count of seconds is no news */
+        if (strncmp(w->text, why->text, 40) != 0) /* a count of seconds is no news */
                 (void)catalog_event(w->side, r->a.id, 'e', why->text, NULL);
         (void)snprintf(w->text, sizeof w->text, "%s", why->text);
         w->shown = catalog_archive_set_state(
@@ -67,12 +69,15 @@ static void show_trouble(struct run *r, const struct err *why, int64_t next)
         run_changed(r);
 }
 
-static void hide_trouble(struct run *r)
+static void hide_trouble(struct run *r, bool goes_on)
 {
         struct watch *w = &r->watch;
         if (!w->shown)
                 return;
-        (void)catalog_event(w->side, r->a.id, 'i', "it goes on", NULL);
+        if (goes_on) {
+                (void)catalog_event(w->side, r->a.id, 'i', "it goes on", NULL);
+                w->text[0] = 0;
+        }
         w->shown = catalog_archive_set_state(w->side, r->a.id,
                            (enum archive_state)atomic_load(&w->state), "", 0, NULL) < 0;
         run_changed(r);
@@ -90,7 +95,7 @@ static void show(struct run *r)
         if (now)
                 show_trouble(r, &why, next);
         else if (!why.code)
-                hide_trouble(r);
+                hide_trouble(r, true);
 }
 
 /* After the run wrote a state of its own, trouble has to be shown anew. */
@@ -114,16 +119,16 @@ static void count(struct run *r)
         uint64_t sent = run_sent(r);
         bool reading = atomic_load(&w->state) == ARCHIVE_GATHERING;
         int64_t span = now - w->counted;
-        w->rate = sent <= w->counted_bytes || w->counted == 0
-                          ? w->rate / 2
-                          : (w->rate + (uint64_t)((double)(sent - w->counted_bytes) * 1e9 /
-                                                  (double)span)) /
-                                    2;
+        w->rate_now = sent <= w->counted_bytes || w->counted == 0
+                              ? w->rate_now / 2
+                              : (w->rate_now + (uint64_t)((double)(sent - w->counted_bytes) * 1e9 /
+                                                          (double)span)) /
+                                        2;
         w->counted = now;
         w->counted_bytes = sent;
         bool abort = false;
         int q = reading ? catalog_archive_abort_wanted(w->side, r->a.id, &abort, NULL)
-                        : catalog_archive_sent(w->side, r->a.id, sent, w->rate, &abort, NULL);
+                        : catalog_archive_sent(w->side, r->a.id, sent, w->rate_now, &abort, NULL);
         if (q == 0 && abort) {
                 atomic_store(&r->aborted, true);
                 atomic_store(&w->halt, true);
@@ -194,7 +199,11 @@ int watch_start(struct run *r, bool hurry, struct err *e)
         rate_init(&w->rate, r->env->config->upload_rate_limit);
         w->hurry = hurry;
         w->alive = clock_monotonic();
-        atomic_store(&w->state, (int)r->a.state);
+        enum archive_state s = r->a.state != ARCHIVE_WAITING ? r->a.state
+                               : r->a.packed                 ? ARCHIVE_UPLOADING
+                                                             : ARCHIVE_QUEUED;
+        atomic_store(&w->state, (int)s);
+        (void)snprintf(w->text, sizeof w->text, "%s", r->a.error); /* said before */
         atomic_store(&w->halt, atomic_load(r->env->stop));
         store_set_control(r->store,
                 &(struct store_control){
@@ -220,7 +229,7 @@ void watch_stop(struct run *r)
         pthread_join(w->thread, NULL);
         w->running = w->ending = false;
         if (!atomic_load(&r->aborted))
-                hide_trouble(r); /* whoever goes on need not wait */
+                hide_trouble(r, false); /* whoever goes on need not wait */
         catalog_close(steal(w->side));
         rate_done(&w->rate);
 }

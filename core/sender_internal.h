@@ -42,7 +42,7 @@ struct sender {
         struct err failed; /* code 0: none */
         unsigned damaged;  /* volume that the spool has lost */
         bool ending;
-        bool shut; /* outside the window */
+        bool shut;          /* outside the window */
         unsigned failures;  /* in a row, of whichever thread */
         unsigned active;    /* threads that talk to the store */
         int64_t not_before; /* monotonic: no new try before this */
