@@ -127,7 +127,7 @@ static int start_sender(struct run *r, struct err *e)
 /* A volume of which the spool lost something is packed again, and all after it. */
 static int lost(struct run *r, unsigned volume, struct err *e)
 {
-        run_event(r, 'w',
+        run_event(r, 'i',
                 "volume %u is not any more in the spool as it was written; it is packed again",
                 volume);
         r->a.packed = false;
@@ -155,12 +155,11 @@ int spooling_open(struct run *r, const struct catalog_volume *v, size_t n, struc
         return q;
 }
 
-/* What the sender gave up with; a loss in the spool becomes work to be done again. */
-static int wait_news(struct run *r, struct err *e)
+/* What the sender said; a loss in the spool becomes work to be done again. */
+static int told(struct run *r, int q, struct err *e)
 {
-        unsigned volume = 0;
-        int q = sender_wait(r->sender, &volume, e);
-        if (q != -EBADMSG)
+        unsigned volume = q == -EBADMSG ? sender_damaged(r->sender) : 0;
+        if (volume == 0)
                 return q;
         q = lost(r, volume, e);
         return q < 0 ? q
@@ -171,7 +170,7 @@ static int wait_news(struct run *r, struct err *e)
 int spooling_drain(struct run *r, struct err *e)
 {
         while (r->sender && sender_pending(r->sender)) {
-                int q = wait_news(r, e);
+                int q = told(r, sender_wait(r->sender, e), e);
                 if (q < 0)
                         return q;
         }
@@ -188,7 +187,7 @@ static int wait_for_room(struct run *r, uint64_t len, struct err *e)
         while (spool_used(r->spool) + len > limit || !spool_has_room(r->spool, len)) {
                 if (!sender_pending(r->sender))
                         break;
-                int q = wait_news(r, e);
+                int q = told(r, sender_wait(r->sender, e), e);
                 if (q < 0)
                         return q;
         }
@@ -212,7 +211,7 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
         crash_point("volume-begin");
         if (q == 0)
                 q = spool_begin(r->spool, number, e);
-        return q < 0 ? q : sender_volume(r->sender, number, r->object, "", e);
+        return q < 0 ? q : told(r, sender_volume(r->sender, number, r->object, "", e), e);
 }
 
 static int record_part(struct run *r, const struct pack_part *p, struct err *e)
@@ -242,7 +241,7 @@ static int part(void *ctx, const struct pack_part *p, struct err *e)
         struct sender_part s = {.number = p->number, .len = (uint32_t)p->len, .offset = p->offset};
         memcpy(s.tree_hash, p->tree_hash, sizeof s.tree_hash);
         memcpy(s.sha256, p->sha256, sizeof s.sha256);
-        return sender_part(r->sender, &s, e);
+        return told(r, sender_part(r->sender, &s, e), e);
 }
 
 static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
@@ -257,7 +256,7 @@ static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
         q = catalog_volume_packed(r->catalog, r->a.id, &row, e);
         pthread_mutex_unlock(&r->lock);
         crash_point("volume-packed");
-        return q < 0 ? q : sender_packed(r->sender, v->size, v->tree_hash, e);
+        return q < 0 ? q : told(r, sender_packed(r->sender, v->size, v->tree_hash, e), e);
 }
 
 void spooling_sink(struct pack_sink *sink)

@@ -90,10 +90,11 @@ static int strings(struct engine *g, struct catalog *c, const char *text, struct
         return 0;
 }
 
-/* FAT and spool limits: a volume is at most half of what the spool may hold. */
+/* Spool limits: a volume is at most half of what the spool may hold, and at least a block that did
+ * not compress. */
 static uint64_t volume_size(const struct config *cfg)
 {
-        return MAX(64ull * MiB, MIN(cfg->volume_size, cfg->spool_limit / 2));
+        return MAX(20ull * MiB, MIN(cfg->volume_size, cfg->spool_limit / 2));
 }
 
 int rows_new(struct engine *g, struct catalog *c, const char *text, struct catalog_archive *ret,

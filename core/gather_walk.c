@@ -12,6 +12,9 @@
 
 #define TRIES 3 /* when an entry becomes something else between two looks at it */
 
+/* No error code: a visitor may return any of those. */
+#define BECAME_ELSE 1
+
 struct level {
         struct gather_names names;
         size_t next;
@@ -146,7 +149,7 @@ static int take_link(struct walk *w, struct look *l, int dirfd)
         if (r == 0)
                 r = gather_read_link(&w->start->ids, dirfd, l->name, &text);
         if (r < 0)
-                return r == -EINVAL ? -EAGAIN : unreadable(w, r); /* EINVAL: no link any more */
+                return r == -EINVAL ? BECAME_ELSE : unreadable(w, r); /* EINVAL: no link any more */
         const char *path = buf_str(&w->path);
         bool outside;
         if (w->start->staged || w->start->top_link) {
@@ -226,14 +229,14 @@ static int take_special(struct walk *w, mode_t mode)
         return problem(w, GATHER_SPECIAL, why);
 }
 
-/* Something is open in l->fd. -EAGAIN: it is not what it was taken for. */
+/* Something is open in l->fd. BECAME_ELSE: it is not what it was taken for. */
 static int take_opened(struct walk *w, struct look *l)
 {
         if (S_ISDIR(l->st.st_mode))
                 return take_folder(w, l);
         if (S_ISREG(l->st.st_mode))
                 return entry(w, l, NULL, false);
-        return l->type == DT_UNKNOWN ? take_special(w, l->st.st_mode) : -EAGAIN;
+        return l->type == DT_UNKNOWN ? take_special(w, l->st.st_mode) : BECAME_ELSE;
 }
 
 static bool lacks_rights(const struct walk *w, const struct look *l)
@@ -281,7 +284,7 @@ static int take_by_type(struct walk *w, struct look *l, int dirfd)
                 e->code = 0;
         int r = open_entry(w, l, dirfd);
         if (r == -ELOOP || r == -ENOTDIR)
-                return -EAGAIN;
+                return BECAME_ELSE;
         if (r < 0)
                 return e && e->code == r
                                ? r
@@ -302,7 +305,7 @@ static int take(struct walk *w, struct look *l, int dirfd)
                 }
                 int r = take_by_type(w, l, dirfd);
                 look_done(l);
-                if (r != -EAGAIN)
+                if (r != BECAME_ELSE)
                         return r;
                 l->type = DT_UNKNOWN;
         }

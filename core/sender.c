@@ -297,18 +297,24 @@ bool sender_pending(struct sender *s)
         return pending;
 }
 
-int sender_wait(struct sender *s, unsigned *ret_volume, struct err *e)
+int sender_wait(struct sender *s, struct err *e)
 {
         pthread_mutex_lock(&s->lock);
         if (!over(s))
                 wait_until(s, clock_monotonic() + LOOK_NS);
         int q = failed(s, e);
-        if (q == -EBADMSG && ret_volume)
-                *ret_volume = s->damaged;
         if (q == 0 && atomic_load(s->params.stop))
                 q = err_set(e, -ECANCELED, "stopped");
         pthread_mutex_unlock(&s->lock);
         return q;
+}
+
+unsigned sender_damaged(struct sender *s)
+{
+        pthread_mutex_lock(&s->lock);
+        unsigned number = s->damaged;
+        pthread_mutex_unlock(&s->lock);
+        return number;
 }
 
 uint64_t sender_sent(struct sender *s)

@@ -67,8 +67,11 @@ int sender_packed(struct sender *s, uint64_t size, const uint8_t tree_hash[32], 
 
 /* Whether a whole volume waits to be confirmed: then room in the spool will come. */
 bool sender_pending(struct sender *s);
-/* Waits for news, at most a quarter of a second. -ECANCELED when stopped; -EBADMSG: the spool has
- * lost volume *ret_volume (NULL allowed), which must be packed again; other errors are for good. */
-int sender_wait(struct sender *s, unsigned *ret_volume, struct err *e);
+/* Waits for news, at most a quarter of a second. -ECANCELED when stopped; -EBADMSG, here and from
+ * the functions above, when the spool has lost sender_damaged(), which must be packed again; other
+ * errors are for good. */
+int sender_wait(struct sender *s, struct err *e);
+/* The number of that volume; 0: none. */
+unsigned sender_damaged(struct sender *s);
 /* Confirmed bytes of volumes that are not confirmed as a whole. */
 uint64_t sender_sent(struct sender *s);

@@ -325,13 +325,12 @@ static const struct store_ops ops = {
         .close = sp_close,
 };
 
-int store_spooling_new(const char *url, struct store **ret, struct err *e)
+int store_spooling_new(const char *url, const char *folder, struct store **ret, struct err *e)
 {
-        const char *folder = startswith(url, "spooling:");
         char dir[512];
         struct spooling *s = calloc(1, sizeof *s);
-        if (!folder || !s)
-                return err_set(e, -EINVAL, "not a store of this kind: %s", url);
+        if (!s)
+                return err_oom(e);
         (void)snprintf(dir, sizeof dir, "dir:%s/objects", folder);
         s->folder = strdup(folder);
         s->base = (struct store){

@@ -1,5 +1,6 @@
-/* store_spooling.h - a store for tests that is not written in place: a directory store behind uploads
- * that outlive the program, as a service over a network has them. Counts parts, fails on demand.
+/* store_spooling.h - a store for tests that is not written in place: a directory store behind
+ * uploads that outlive the program, as a service over a network has them. Counts parts, fails on
+ * demand.
  *
  * Its uploads are folders FOLDER/uploads/TOKEN with a file a part; FOLDER/log gets a line for every
  * call that a test may want to count, so that it outlives a kill. FOLDER/fail, where it is there,
@@ -10,5 +11,5 @@
 
 struct store;
 
-/* `url` is "spooling:FOLDER"; objects are in FOLDER/objects. */
-int store_spooling_new(const char *url, struct store **ret, struct err *e);
+/* Objects are in FOLDER/objects, which must be there; `url` is what it says of itself. */
+int store_spooling_new(const char *url, const char *folder, struct store **ret, struct err *e);

@@ -1,0 +1,469 @@
+/* Commits to a store that is reached over a network: through the spool, killed, refused, taken
+ * back. stores_open() is wrapped, so that a store of the test's own stands behind the URL. */
+#include "catalog.h"
+#include "clock.h"
+#include "config.h"
+#include "engine.h"
+#include "io.h"
+#include "keys.h"
+#include "restore.h"
+#include "seal.h"
+#include "store.h"
+#include "store_spooling.h"
+#include "stores.h"
+#include "tree.h"
+
+#include <pthread.h>
+
+int __wrap_stores_open(const struct config *config, const char *url, const char *storage_class,
+        struct store **ret, struct err *e);
+int __wrap_stores_open(const struct config *config _unused_, const char *url,
+        const char *storage_class _unused_, struct store **ret, struct err *e)
+{
+        char folder[128];
+        (void)snprintf(folder, sizeof folder, "%s/remote", getenv("T"));
+        return store_spooling_new(url, folder, ret, e);
+}
+
+struct home {
+        char path[64];
+        struct config *config;
+        struct engine *engine;
+};
+
+static void must(int q, const struct err *e)
+{
+        if (q < 0)
+                fail_msg("%d: %s", q, e->text);
+}
+
+static void open_home(struct home *h)
+{
+        struct err e = {0};
+        must(config_load(NULL, &h->config, &e), &e);
+        must(engine_open(h->config, ENGINE_WORK, NULL, &h->engine, &e), &e);
+        must(engine_prepare(h->engine, NULL, &e), &e);
+}
+
+static void close_home(struct home *h)
+{
+        engine_close(h->engine);
+        config_free(h->config);
+        h->engine = NULL;
+        h->config = NULL;
+}
+
+static void set_config(struct home *h, const char *more)
+{
+        char text[1024];
+        (void)snprintf(text, sizeof text,
+                "{\"VAULT\": \"s3://test/x\", \"COMPRESSION\": \"none\", \"COMPRESSION_WORKERS\": "
+                "1%s}",
+                more);
+        struct err e = {0};
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/CONFIG.json", h->path);
+        must(io_write_file(AT_FDCWD, path, 0600, text, strlen(text), &e), &e);
+}
+
+static int setup_with(void **state, const char *more)
+{
+        struct home *h = calloc(1, sizeof *h);
+        assert_non_null(h);
+        tree_setup(h->path);
+        tree_sh("mkdir -p $T/remote/objects");
+        setenv("AUTOGLACIER_HOME", h->path, 1);
+        set_config(h, more);
+        open_home(h);
+        *state = h;
+        return 0;
+}
+
+/* Two volumes and a bit for 50 MB. */
+#define SMALL ", \"VOLUME_SIZE\": \"20MiB\", \"SPOOL_LIMIT\": \"40MiB\""
+
+static int setup(void **state)
+{
+        return setup_with(state, SMALL);
+}
+
+static int teardown(void **state)
+{
+        struct home *h = *state;
+        close_home(h);
+        tree_remove(h->path);
+        free(h);
+        return 0;
+}
+
+static void stage(unsigned megabytes)
+{
+        char n[16];
+        (void)snprintf(n, sizeof n, "%u", megabytes);
+        setenv("N", n, 1);
+        tree_sh("mkdir -p $T/src; head -c ${N}000000 /dev/urandom | split -b 1000000 -a 3 - "
+                "$T/src/; "
+                "cp -a $T/src $T/data/staging/current/src");
+}
+
+static char *commit(struct home *h)
+{
+        struct err e = {0};
+        char *id = NULL;
+        must(engine_commit(h->engine, "text", 4, NULL, &id, &e), &e);
+        must(engine_commit_seal(h->engine, id, &e), &e);
+        return id;
+}
+
+static void get(struct home *h, const char *id, struct catalog_archive *ret)
+{
+        struct err e = {0};
+        struct catalog *c;
+        must(engine_catalog(h->engine, &c, &e), &e);
+        must(catalog_archive_get(c, id, ret, &e), &e);
+        catalog_close(c);
+}
+
+static enum archive_state state_of(struct home *h, const char *id)
+{
+        struct catalog_archive a = {0};
+        get(h, id, &a);
+        enum archive_state s = a.state;
+        catalog_archive_done(&a);
+        return s;
+}
+
+static bool says(struct home *h, const char *id, const char *what)
+{
+        struct catalog_archive a = {0};
+        get(h, id, &a);
+        bool hit = strstr(a.error, what) != NULL;
+        catalog_archive_done(&a);
+        return hit;
+}
+
+static void run_to_the_end(struct home *h, const char *id)
+{
+        struct err e = {0};
+        int q = engine_run(h->engine, id, &e);
+        if (q != 0)
+                tree_sh("sqlite3 $T/data/catalog.db 'select * from event' >&2");
+        if (q != 0)
+                fail_msg("%d %s", q, e.text);
+        assert_int_equal(state_of(h, id), ARCHIVE_STORED);
+}
+
+/* Identical when restored; nothing stays behind; no part of a packed volume was sent twice. */
+static void check_stored(struct home *h, const char *id)
+{
+        struct err e = {0};
+        struct catalog *c;
+        struct store *s;
+        struct catalog_archive a = {0};
+        struct keys_private *key;
+        char to[128];
+        (void)snprintf(to, sizeof to, "%s/back", h->path);
+        must(engine_catalog(h->engine, &c, &e), &e);
+        must(catalog_archive_get(c, id, &a, &e), &e);
+        must(stores_open(NULL, a.store_url, NULL, &s, &e), &e);
+        must(keys_private_load(h->config->private_keys[0], NULL, NULL, &key, &e), &e);
+        struct restore_params p = {.to = to, .unwrap = seal_unwrap_with_key, .unwrap_ctx = key};
+        struct restore_progress done;
+        must(restore_run(c, s, &a, &p, &done, &e), &e);
+        keys_private_free(key);
+        catalog_archive_done(&a);
+        store_close(s);
+        catalog_close(c);
+        tree_sh("diff -r $T/src $T/back/src && rm -rf $T/back");
+        tree_sh("test -z \"$(ls -A $T/data/spool)\"");
+        tree_sh("test -z \"$(ls -A $T/remote/uploads 2>/dev/null)\"");
+        tree_sh("test \"$(ls -A $T/data/staging)\" = current");
+}
+
+/* ---- killed ---- */
+
+/* Runs the job in a child that dies at a crash point. */
+static void run_killed(struct home *h, const char *id, const char *where)
+{
+        close_home(h);
+        (void)fflush(NULL);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+                setenv("AUTOGLACIER_CRASH_AT", where, 1);
+                open_home(h);
+                struct err e = {0};
+                (void)engine_run(h->engine, id, &e);
+                _exit(7); /* it came to its end: the point was not there */
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (!WIFSIGNALED(status))
+                fail_msg("%s was not reached", where);
+        open_home(h);
+}
+
+static bool has_crash_points(void)
+{
+#ifdef CRASH_POINTS
+        return true;
+#else
+        print_message("skipped: needs a build with -Dcrash_points=true\n");
+        return false;
+#endif
+}
+
+static void killed_at_any_point_it_is_stored_once(void **state)
+{
+        static const char *const points[] = {"volume-begin", "part-spooled", "part-recorded:3",
+                "upload-begun", "upload-recorded", "part-sent", "part-sent:7", "volume-written",
+                "volume-packed", "volume-packed:2", "volume-confirmed", "volume-done",
+                "volume-confirmed:2", "packed", "manifest-stored", "stored"};
+        struct home *h = *state;
+        if (!has_crash_points())
+                return;
+        for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+                tree_sh("rm -rf $T/src");
+                stage(36);
+                char *id = commit(h);
+                run_killed(h, id, points[i]);
+                run_to_the_end(h, id);
+                print_message("%s\n", points[i]);
+                check_stored(h, id);
+                tree_sh("rm -rf $T/remote/objects/archives $T/remote/log");
+                free(id);
+        }
+}
+
+/* After everything is packed, each further kill costs at most the parts in flight. */
+static void no_part_of_a_packed_volume_is_sent_twice(void **state)
+{
+        struct home *h = *state;
+        if (!has_crash_points())
+                return;
+        close_home(h);
+        set_config(h, ", \"VOLUME_SIZE\": \"20MiB\", \"SPOOL_LIMIT\": \"1GiB\", "
+                      "\"UPLOAD_CONCURRENCY\": 1, \"UPLOAD_WINDOW\": \"00:00-00:00\"");
+        open_home(h);
+        stage(36);
+        char *id = commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        run_killed(h, id, "volume-packed:2"); /* all but the end is in the spool */
+        tree_sh("rm $T/remote/fail");
+        for (int i = 0; i < 8; i++)
+                run_killed(h, id, "part-sent:3");
+        run_to_the_end(h, id);
+        /* Only volumes 1 and 2 were packed then. */
+        if (getenv("KEEP"))
+                tree_sh("cp $T/remote/log $KEEP");
+        tree_sh("grep ^part $T/remote/log | grep -e -0001 -e -0002 | cut -d' ' -f1-3 | sort | uniq "
+                "-d > $T/twice; test ! -s $T/twice");
+        check_stored(h, id);
+        free(id);
+}
+
+/* ---- the spool's bound ---- */
+
+static void *watch_spool(void *arg)
+{
+        struct home *h = arg;
+        static uint64_t most;
+        char command[256];
+        most = 0;
+        (void)snprintf(command, sizeof command, "du -sb --apparent-size %s/data/spool", h->path);
+        while (access(getenv("STOP"), F_OK) < 0) {
+                FILE *f = popen(command, "r");
+                unsigned long long now = 0;
+                if (f && fscanf(f, "%llu", &now) == 1)
+                        most = MAX(most, (uint64_t)now);
+                if (f)
+                        (void)pclose(f);
+                (void)usleep(20000);
+        }
+        return &most;
+}
+
+static void a_commit_ten_times_the_spool_goes_through(void **state)
+{
+        struct home *h = *state;
+        char stop[128];
+        (void)snprintf(stop, sizeof stop, "%s/stop", h->path);
+        setenv("STOP", stop, 1);
+        stage(400);
+        char *id = commit(h);
+        pthread_t t;
+        pthread_create(&t, NULL, watch_spool, h);
+        run_to_the_end(h, id);
+        tree_sh("touch $STOP");
+        void *most;
+        pthread_join(t, &most);
+        if (*(uint64_t *)most > 43 * MiB)
+                fail_msg("the spool held %llu bytes", (unsigned long long)*(uint64_t *)most);
+        check_stored(h, id);
+        free(id);
+}
+
+/* ---- what stands in the way ---- */
+
+struct job {
+        struct home *h;
+        const char *id;
+        int result;
+        struct err e;
+};
+
+static void *run_job(void *arg)
+{
+        struct job *j = arg;
+        j->result = engine_run(j->h->engine, j->id, &j->e);
+        return NULL;
+}
+
+#define WITHIN_NS (120 * CLOCK_NSEC)
+
+static bool wait_for(struct home *h, const char *id, enum archive_state s, const char *what)
+{
+        for (int64_t end = clock_monotonic() + WITHIN_NS; clock_monotonic() < end;) {
+                if (state_of(h, id) == s && says(h, id, what))
+                        return true;
+                (void)usleep(50000);
+        }
+        return false;
+}
+
+static void a_service_that_is_away_is_waited_for_in_words(void **state)
+{
+        struct home *h = *state;
+        stage(30);
+        char *id = commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail");
+        pthread_join(t, NULL);
+        if (j.result != 0)
+                fail_msg("%d %s", j.result, j.e.text);
+        check_stored(h, id);
+        free(id);
+}
+
+static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state)
+{
+        struct home *h = *state;
+        stage(30);
+        char *id = commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        struct err e = {0};
+        tree_sh("echo finish 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("echo '* 11' > $T/remote/fail");
+        int64_t began = clock_monotonic();
+        must(engine_abort(h->engine, id, &e), &e);
+        pthread_join(t, NULL);
+        int64_t took = clock_monotonic() - began;
+        assert_int_equal(j.result, -ECANCELED);
+        if (took > 30 * CLOCK_NSEC) /* a second or two where nothing else runs */
+                fail_msg("it took %lld ms", (long long)(took / 1000000));
+        tree_sh("diff -r $T/src $T/data/staging/current/src && test -z \"$(ls -A $T/data/spool)\"");
+        /* What the store holds of it is taken away when the store is back. */
+        tree_sh("test -n \"$(ls -A $T/remote/uploads)\"; rm $T/remote/fail; rm -rf $T/src");
+        free(id);
+        tree_sh("rm -r $T/data/staging/current/src");
+        stage(1);
+        id = commit(h);
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        free(id);
+}
+
+static void an_upload_that_the_store_forgot_is_begun_anew(void **state)
+{
+        struct home *h = *state;
+        stage(30);
+        char *id = commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        tree_sh("echo finish 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm -r $T/remote/uploads/*; rm $T/remote/fail");
+        pthread_join(t, NULL);
+        if (j.result != 0)
+                fail_msg("%d %s", j.result, j.e.text);
+        check_stored(h, id);
+        free(id);
+}
+
+static void a_spool_that_lost_a_volume_packs_it_again(void **state)
+{
+        struct home *h = *state;
+        if (!has_crash_points())
+                return;
+        stage(36);
+        char *id = commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        run_killed(h, id, "volume-packed:2");
+        tree_sh("rm $T/remote/fail; rm $T/data/spool/*-0001.esdk");
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        free(id);
+}
+
+static void a_spool_that_rots_packs_again(void **state)
+{
+        struct home *h = *state;
+        if (!has_crash_points())
+                return;
+        stage(36);
+        char *id = commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        run_killed(h, id, "volume-packed:1");
+        tree_sh("rm $T/remote/fail; printf x | dd of=$(ls $T/data/spool/*-0001.esdk) bs=1 "
+                "seek=5000000 conv=notrunc status=none");
+        struct err e = {0};
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        free(id);
+}
+
+static void stopped_it_goes_on_where_it_was(void **state)
+{
+        struct home *h = *state;
+        stage(30);
+        char *id = commit(h);
+        struct err e = {0};
+        tree_sh("echo finish 11 > $T/remote/fail");
+        must(engine_start(h->engine, &e), &e);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "the service is away"));
+        close_home(h); /* stops the worker */
+        tree_sh("rm $T/remote/fail; test -n \"$(ls -A $T/data/spool)\"");
+        open_home(h);
+        run_to_the_end(h, id);
+        tree_sh("grep -q ^resume $T/remote/log");
+        check_stored(h, id);
+        free(id);
+}
+
+int main(int argc, char **argv)
+{
+        const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+                T(killed_at_any_point_it_is_stored_once),
+                T(no_part_of_a_packed_volume_is_sent_twice),
+                T(a_commit_ten_times_the_spool_goes_through),
+                T(a_service_that_is_away_is_waited_for_in_words),
+                T(taken_back_while_the_service_is_away_it_is_back_at_once),
+                T(an_upload_that_the_store_forgot_is_begun_anew),
+                T(a_spool_that_lost_a_volume_packs_it_again),
+                T(a_spool_that_rots_packs_again),
+                T(stopped_it_goes_on_where_it_was),
+        };
+        if (argc > 1)
+                cmocka_set_test_filter(argv[1]);
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
