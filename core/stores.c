@@ -1,11 +1,28 @@
 #include "stores.h"
 
 #include "store_dir.h"
+#include "store_retry.h"
+#include "store_s3.h"
 
 static int open_dir(const struct config *config _unused_, const char *url,
         const char *storage_class _unused_, struct store **ret, struct err *e)
 {
         return store_dir_new(url, ret, e);
+}
+
+static int retried(struct store *inner, struct store **ret, struct err *e)
+{
+        int q = store_retry_new(&inner, STORE_RETRY_TRIES, ret, e);
+        store_close(inner); /* NULL where it was taken */
+        return q;
+}
+
+static int open_s3(const struct config *config, const char *url, const char *storage_class,
+        struct store **ret, struct err *e)
+{
+        struct store *s;
+        int q = store_s3_new(config, url, storage_class, &s, e);
+        return q < 0 ? q : retried(s, ret, e);
 }
 
 static const struct scheme {
@@ -14,6 +31,7 @@ static const struct scheme {
                 struct store **ret, struct err *e);
 } schemes[] = {
         {"dir:", open_dir},
+        {"s3://", open_s3},
 };
 
 static const struct scheme *scheme_of(const char *url)
@@ -35,7 +53,8 @@ int stores_open(const struct config *config, const char *url, const char *storag
         const struct scheme *s = scheme_of(url);
         if (!s)
                 return err_set(e, -EPROTONOSUPPORT,
-                        "this version of autoglacier cannot open the store %s; it knows dir:/path",
+                        "this version of autoglacier cannot open the store %s; it knows "
+                        "dir:/path and s3://bucket",
                         url);
         return s->open(config, url, storage_class, ret, e);
 }

@@ -9,9 +9,9 @@
 struct config;
 struct store;
 
-/* "dir:/absolute/path". `storage_class` is for what will be written ("" or NULL: the service's
- * own). Credentials, endpoint and limits come from `config`, which must outlive the store.
- * -EPROTONOSUPPORT for a scheme that this version cannot open. */
+/* "dir:/absolute/path", "s3://bucket/prefix". `storage_class` is for what will be written ("" or
+ * NULL: the service's own). Credentials, endpoint and limits come from `config`, which must outlive
+ * the store. -EPROTONOSUPPORT for a scheme that this version cannot open. */
 int stores_open(const struct config *config, const char *url, const char *storage_class,
         struct store **ret, struct err *e);
 

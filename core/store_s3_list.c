@@ -1,0 +1,268 @@
+#include "store_s3_internal.h"
+
+#include "clock.h"
+#include "xml.h"
+
+#include <curl/curl.h>
+#include <time.h>
+
+#define NAME_MAX_ 1100 /* keys have at most 1,024 bytes */
+
+/* ---- a page of either listing ---- */
+
+struct entry {
+        char key[NAME_MAX_];
+        char upload_id[600];
+        struct store_state st;
+        bool restoring;
+};
+
+struct page {
+        const struct s3_store *s;
+        const char *record; /* path of the element that ends an entry */
+        struct entry now;
+        bool truncated;
+        char marker[2 * NAME_MAX_], upload_marker[600];
+        int (*each)(struct page *p, const struct entry *x);
+        void *ctx;
+        struct err *e;
+};
+
+static int64_t parse_iso(const char *s)
+{
+        struct tm tm = {0};
+        return strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * CLOCK_NSEC : 0;
+}
+
+/* Keys come percent-encoded, since XML cannot hold all of them. */
+static void unescape(const char *text, char *out, size_t size)
+{
+        int n = 0;
+        char *plain = curl_easy_unescape(NULL, text, 0, &n);
+        (void)snprintf(out, size, "%s", plain ? plain : text); /* longer than any key */
+        curl_free(plain);
+}
+
+static const char *last_of(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        return slash ? slash + 1 : path;
+}
+
+static void take_field(struct entry *x, const char *field, const char *text)
+{
+        if (streq(field, "Key"))
+                unescape(text, x->key, sizeof x->key);
+        else if (streq(field, "UploadId"))
+                (void)snprintf(x->upload_id, sizeof x->upload_id, "%s", text);
+        else if (streq(field, "Size"))
+                x->st.size = strtoull(text, NULL, 10);
+        else if (streq(field, "LastModified"))
+                x->st.modified = parse_iso(text);
+        else if (streq(field, "StorageClass"))
+                (void)snprintf(x->st.storage_class, sizeof x->st.storage_class, "%s", text);
+        else if (streq(field, "IsRestoreInProgress"))
+                x->restoring = streq(text, "true");
+        else if (streq(field, "RestoreExpiryDate"))
+                x->st.ready_until = parse_iso(text);
+}
+
+static void settle_access(const struct s3_store *s, struct entry *x)
+{
+        if (!*x->st.storage_class)
+                (void)snprintf(x->st.storage_class, sizeof x->st.storage_class, S3_INDEX_CLASS);
+        x->st.access = s3_is_cold(s, x->st.storage_class) ? STORE_COLD : STORE_READY;
+        if (x->restoring)
+                x->st.access = STORE_THAWING;
+        else if (x->st.ready_until > clock_now())
+                x->st.access = STORE_READY;
+}
+
+static int on_element(void *ctx, const char *path, const char *text)
+{
+        struct page *p = ctx;
+        if (streq(path, p->record)) {
+                settle_access(p->s, &p->now);
+                int q = *p->now.key ? p->each(p, &p->now) : 0;
+                p->now = (struct entry){0};
+                return q;
+        }
+        if (startswith(path, p->record)) {
+                take_field(&p->now, last_of(path), text);
+                return 0;
+        }
+        const char *name = last_of(path);
+        if (streq(name, "IsTruncated"))
+                p->truncated = streq(text, "true");
+        else if (streq(name, "NextContinuationToken"))
+                (void)snprintf(p->marker, sizeof p->marker, "%s", text);
+        else if (streq(name, "NextKeyMarker"))
+                unescape(text, p->marker, sizeof p->marker);
+        else if (streq(name, "NextUploadIdMarker"))
+                (void)snprintf(p->upload_marker, sizeof p->upload_marker, "%s", text);
+        return 0;
+}
+
+struct listing {
+        const char *what, *right;
+        const char *record;
+        const struct sigv4_pair *query; /* without the markers */
+        size_t n_query;
+        const char *marker_name, *upload_marker_name;
+        const struct sigv4_pair *headers;
+        size_t n_headers;
+        int (*each)(struct page *p, const struct entry *x);
+        void *ctx;
+};
+
+static int one_page(struct s3_store *s, const struct listing *l, struct page *p, struct err *e)
+{
+        struct sigv4_pair query[8];
+        size_t n = 0;
+        for (; n < l->n_query; n++)
+                query[n] = l->query[n];
+        if (*p->marker)
+                query[n++] = (struct sigv4_pair){l->marker_name, p->marker};
+        if (*p->upload_marker && l->upload_marker_name)
+                query[n++] = (struct sigv4_pair){l->upload_marker_name, p->upload_marker};
+        const struct s3_request r = {
+                .call = {.what = l->what,
+                        .right = l->right,
+                        .method = "GET",
+                        .query = query,
+                        .n_query = n,
+                        .headers = l->headers,
+                        .n_headers = l->n_headers},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s, &r, &a, e);
+        if (q < 0)
+                return q;
+        p->truncated = false;
+        return xml_each(buf_str(&a.http.body), a.http.body.len, on_element, p, e);
+}
+
+static int all_pages(struct s3_store *s, const struct listing *l, struct err *e)
+{
+        _cleanup_free_ struct page *p = calloc(1, sizeof *p);
+        char before[sizeof p->marker + sizeof p->upload_marker];
+        if (!p)
+                return err_oom(e);
+        *p = (struct page){.s = s, .record = l->record, .each = l->each, .ctx = l->ctx, .e = e};
+        for (;;) {
+                (void)snprintf(before, sizeof before, "%s%s", p->marker, p->upload_marker);
+                int q = one_page(s, l, p, e);
+                if (q != 0 || !p->truncated)
+                        return q;
+                char after[sizeof before];
+                (void)snprintf(after, sizeof after, "%s%s", p->marker, p->upload_marker);
+                if (!*after || streq(before, after))
+                        return err_set(e, -EPROTO, "%s says that its list goes on, but not where",
+                                aws_host(s->aws));
+        }
+}
+
+/* ---- objects ---- */
+
+struct objects {
+        size_t prefix_len;
+        store_list_fn each;
+        void *ctx;
+};
+
+static int tell_object(struct page *p, const struct entry *x)
+{
+        const struct objects *o = p->ctx;
+        return o->each(o->ctx, x->key + MIN(o->prefix_len, strlen(x->key)), &x->st, p->e);
+}
+
+int s3_list(struct store *base, const char *prefix, store_list_fn each, void *ctx, struct err *e)
+{
+        struct s3_store *s = s3_of(base);
+        _cleanup_free_ char *whole = NULL;
+        if (asprintf(&whole, "%s%s", s->prefix, prefix) < 0) {
+                whole = NULL;
+                return err_oom(e);
+        }
+        const struct sigv4_pair query[] = {
+                {"encoding-type", "url"}, {"list-type", "2"}, {"prefix", whole}};
+        static const struct sigv4_pair headers[] = {
+                {"x-amz-optional-object-attributes", "RestoreStatus"}};
+        struct objects o = {strlen(s->prefix), each, ctx};
+        const struct listing l = {
+                .what = "list the bucket",
+                .right = "s3:ListBucket",
+                .record = "ListBucketResult/Contents",
+                .query = query,
+                .n_query = ARRAY_SIZE(query),
+                .marker_name = "continuation-token",
+                .headers = headers,
+                .n_headers = ARRAY_SIZE(headers),
+                .each = tell_object,
+                .ctx = &o,
+        };
+        return all_pages(s, &l, e);
+}
+
+/* ---- unfinished uploads ---- */
+
+int s3_abort_upload(struct s3_store *s, const char *name, const char *token, struct err *e)
+{
+        const struct sigv4_pair query[] = {{"uploadId", token}};
+        char what[300];
+        (void)snprintf(what, sizeof what, "abort the upload of %s", name); /* may be cut */
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what,
+                        .right = "s3:AbortMultipartUpload",
+                        .method = "DELETE",
+                        .query = query,
+                        .n_query = ARRAY_SIZE(query)},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s, &r, &a, e);
+        return q == -ENOENT ? 0 : q;
+}
+
+struct sweeping {
+        struct s3_store *s;
+        const char *prefix; /* with the store's own */
+        store_keep_fn keep;
+        void *ctx;
+};
+
+static int sweep_one(struct page *p, const struct entry *x)
+{
+        struct sweeping *w = p->ctx;
+        if (!startswith(x->key, w->prefix) || !*x->upload_id)
+                return 0; /* never somebody else's, whatever the service lists */
+        const char *name = x->key + strlen(w->s->prefix);
+        if (w->keep && w->keep(w->ctx, name, x->upload_id))
+                return 0;
+        return s3_abort_upload(w->s, name, x->upload_id, p->e);
+}
+
+int s3_sweep(struct store *base, const char *prefix, store_keep_fn keep, void *ctx, struct err *e)
+{
+        struct s3_store *s = s3_of(base);
+        _cleanup_free_ char *whole = NULL;
+        if (asprintf(&whole, "%s%s", s->prefix, prefix) < 0) {
+                whole = NULL;
+                return err_oom(e);
+        }
+        const struct sigv4_pair query[] = {
+                {"encoding-type", "url"}, {"prefix", whole}, {"uploads", ""}};
+        struct sweeping w = {s, whole, keep, ctx};
+        const struct listing l = {
+                .what = "list unfinished uploads",
+                .right = "s3:ListBucketMultipartUploads",
+                .record = "ListMultipartUploadsResult/Upload",
+                .query = query,
+                .n_query = ARRAY_SIZE(query),
+                .marker_name = "key-marker",
+                .upload_marker_name = "upload-id-marker",
+                .each = sweep_one,
+                .ctx = &w,
+        };
+        return all_pages(s, &l, e);
+}

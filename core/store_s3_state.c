@@ -1,0 +1,261 @@
+#include "store_s3_internal.h"
+
+#include "clock.h"
+#include "xml.h"
+
+#include <curl/curl.h>
+#include <openssl/evp.h>
+
+/* ---- what the service says of an object ---- */
+
+static bool class_is_cold(const char *class)
+{
+        return streq(class, "GLACIER") || streq(class, "DEEP_ARCHIVE");
+}
+
+bool s3_is_cold(const struct s3_store *s, const char *class)
+{
+        return class_is_cold(class) && atomic_load(&s->thaws) != S3_NO;
+}
+
+static bool quoted(const char *text, const char *key, char *out, size_t size)
+{
+        size_t n = strlen(key);
+        for (const char *p = text; (p = strstr(p, key)) != NULL; p += n) {
+                bool begins = p == text || p[-1] == ' ' || p[-1] == ',';
+                if (!begins || p[n] != '=' || p[n + 1] != '"')
+                        continue;
+                (void)snprintf(out, size, "%.*s", (int)strcspn(p + n + 2, "\""), p + n + 2);
+                return true;
+        }
+        return false;
+}
+
+void s3_parse_restore(const char *text, struct store_state *st)
+{
+        char ongoing[8] = "", expiry[64] = "";
+        if (!quoted(text, "ongoing-request", ongoing, sizeof ongoing))
+                return;
+        if (streq(ongoing, "true")) {
+                st->access = STORE_THAWING;
+                return;
+        }
+        st->access = STORE_READY;
+        if (quoted(text, "expiry-date", expiry, sizeof expiry)) {
+                time_t t = curl_getdate(expiry, NULL);
+                st->ready_until = t < 0 ? 0 : (int64_t)t * CLOCK_NSEC;
+                if (st->ready_until && st->ready_until <= clock_now())
+                        st->access = STORE_COLD; /* over, and not yet taken away */
+        }
+}
+
+/* "base64" of the whole, or "base64-N" over N parts. */
+static void parse_checksum(const char *text, struct store_state *st)
+{
+        size_t n = strcspn(text, "-");
+        uint8_t raw[48];
+        if (n != 44 || EVP_DecodeBlock(raw, (const unsigned char *)text, 44) != 33)
+                return;
+        memcpy(st->hash, raw, 32);
+        st->hashed = text[n] ? STORE_HASH_SHA256_PARTS : STORE_HASH_SHA256;
+        st->hash_parts = text[n] ? (unsigned)strtoul(text + n + 1, NULL, 10) : 0;
+}
+
+static struct store_state state_of(const struct s3_store *s, const struct http_answer *a)
+{
+        struct store_state st = {.access = STORE_READY};
+        char v[256];
+        if (http_header(a, "Content-Length", v, sizeof v))
+                st.size = strtoull(v, NULL, 10);
+        if (http_header(a, "Last-Modified", v, sizeof v))
+                st.modified = (int64_t)curl_getdate(v, NULL) * CLOCK_NSEC;
+        (void)snprintf(st.storage_class, sizeof st.storage_class, "%.31s",
+                http_header(a, "x-amz-storage-class", v, sizeof v) && *v ? v : S3_INDEX_CLASS);
+        if (s3_is_cold(s, st.storage_class) || http_header(a, "x-amz-archive-status", v, sizeof v))
+                st.access = STORE_COLD;
+        if (http_header(a, "x-amz-restore", v, sizeof v))
+                s3_parse_restore(v, &st);
+        if (http_header(a, "x-amz-checksum-sha256", v, sizeof v))
+                parse_checksum(v, &st);
+        return st;
+}
+
+static int head(struct s3_store *s, const char *name, struct store_state *ret, struct err *e)
+{
+        static const struct sigv4_pair headers[] = {{"x-amz-checksum-mode", "ENABLED"}};
+        char what[300];
+        (void)snprintf(what, sizeof what, "look at %s", name); /* may be cut */
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what,
+                        .right = "s3:GetObject",
+                        .method = "HEAD",
+                        .headers = headers,
+                        .n_headers = ARRAY_SIZE(headers)},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s, &r, &a, e);
+        if (q == -ENOENT)
+                return err_set(e, -ENOENT, "%s is not in the store %s", name, s->base.url);
+        if (q == 0)
+                *ret = state_of(s, &a.http);
+        return q;
+}
+
+/* Services of others have classes with Amazon's names whose objects can be read at once: one byte
+ * tells, once for a store. */
+static void learn_whether_cold(struct s3_store *s, const char *name, struct store_state *st)
+{
+        char byte;
+        if (!aws_is_own_endpoint(s->aws) || atomic_load(&s->thaws) != S3_UNKNOWN || st->size == 0)
+                return;
+        int q = s3_get(&s->base, name, &byte, 1, 0, NULL);
+        if (q == 0)
+                st->access = STORE_READY;
+        if (q == 0 || q == -EREMOTE)
+                atomic_store(&s->thaws, q == 0 ? S3_NO : S3_YES);
+}
+
+int s3_state(struct store *base, const char *name, struct store_state *ret, struct err *e)
+{
+        struct store_state st = {0};
+        int q = head(s3_of(base), name, &st, e);
+        if (q < 0)
+                return q;
+        if (st.access == STORE_COLD)
+                learn_whether_cold(s3_of(base), name, &st);
+        *ret = st;
+        return 0;
+}
+
+/* ---- reading ---- */
+
+static int check_length(const char *name, const struct aws_answer *a, size_t len, struct err *e)
+{
+        if (a->http.received == len)
+                return 0;
+        return err_set(
+                e, -EPROTO, "%s in the store ends before the end of what is asked for", name);
+}
+
+int s3_get(struct store *base, const char *name, void *data, size_t len, uint64_t offset,
+        struct err *e)
+{
+        struct s3_store *s = s3_of(base);
+        char range[64], what[300];
+        if (len == 0)
+                return 0;
+        (void)snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)offset,
+                (unsigned long long)(offset + len - 1));    /* fits */
+        (void)snprintf(what, sizeof what, "read %s", name); /* may be cut */
+        const struct sigv4_pair headers[] = {{"range", range}};
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what,
+                        .right = "s3:GetObject",
+                        .method = "GET",
+                        .headers = headers,
+                        .n_headers = ARRAY_SIZE(headers),
+                        .into = data,
+                        .into_len = len},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s, &r, &a, e);
+        if (q == -ENOENT)
+                return err_set(e, -ENOENT, "%s is not in the store %s", name, base->url);
+        if (q == -EREMOTE)
+                return err_set(e, -EREMOTE, "%s must be restored from cold storage first", name);
+        if (q == 0 && a.http.status != 206 && offset > 0)
+                return err_set(e, -EPROTO, "%s ignores ranges", aws_host(s->aws));
+        return q < 0 ? q : check_length(name, &a, len, e);
+}
+
+int s3_get_small(struct s3_store *s, const char *name, size_t max, struct buf *ret, struct err *e)
+{
+        char what[300];
+        (void)snprintf(what, sizeof what, "read %s", name); /* may be cut */
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what, .right = "s3:GetObject", .method = "GET"},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s, &r, &a, e);
+        if (q < 0)
+                return q;
+        if (a.http.body.len > max)
+                return err_set(e, -EFBIG, "%s is larger than it can be", name);
+        buf_add(ret, buf_str(&a.http.body), a.http.body.len);
+        return buf_oom(ret) ? err_oom(e) : 0;
+}
+
+/* ---- thawing ---- */
+
+static const char *tier_name(const char *tier)
+{
+        static const char *const names[][2] = {
+                {"bulk", "Bulk"}, {"standard", "Standard"}, {"expedited", "Expedited"}};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (strcasecmp(tier, names[i][0]) == 0)
+                        return names[i][1];
+        return NULL;
+}
+
+static int ask_thaw(struct s3_store *s, const char *name, const char *body, struct err *e)
+{
+        static const struct sigv4_pair query[] = {{"restore", ""}};
+        static const struct sigv4_pair headers[] = {{"content-type", "application/xml"}};
+        char what[300];
+        (void)snprintf(what, sizeof what, "ask for %s", name); /* may be cut */
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what,
+                        .right = "s3:RestoreObject",
+                        .method = "POST",
+                        .query = query,
+                        .n_query = ARRAY_SIZE(query),
+                        .headers = headers,
+                        .n_headers = ARRAY_SIZE(headers),
+                        .body = body,
+                        .body_len = strlen(body)},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        return s3_do(s, &r, &a, e);
+}
+
+int s3_thaw(struct store *base, const char *name, const struct store_thaw *t, struct err *e)
+{
+        const char *tier = tier_name(t->tier ? t->tier : "bulk");
+        if (!tier)
+                return err_set(e, -EINVAL, "%s is no tier: bulk, standard or expedited", t->tier);
+        char body[300];
+        (void)snprintf(body, sizeof body,
+                "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Days>%u</Days>"
+                "<GlacierJobParameters><Tier>%s</Tier></GlacierJobParameters></RestoreRequest>",
+                MAX(t->days, 1u), tier); /* fits */
+        struct err why = {0};
+        int q = ask_thaw(s3_of(base), name, body, &why);
+        if (q == 0 || q == -EALREADY)
+                return 0;
+        if (q != -EAGAIN && q != -EBUSY && q != -ECANCELED && q != -ENOENT) {
+                /* What needs no thawing is refused in several ways. */
+                struct store_state st;
+                if (s3_state(base, name, &st, NULL) == 0 && st.access != STORE_COLD)
+                        return 0;
+        }
+        if (e)
+                *e = why;
+        return q;
+}
+
+int s3_remove(struct store *base, const char *name, struct err *e)
+{
+        char what[300];
+        (void)snprintf(what, sizeof what, "remove %s", name); /* may be cut */
+        const struct s3_request r = {
+                .name = name,
+                .call = {.what = what, .right = "s3:DeleteObject", .method = "DELETE"},
+        };
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        int q = s3_do(s3_of(base), &r, &a, e);
+        return q == -ENOENT ? 0 : q;
+}
