@@ -11,9 +11,8 @@
 #include <curl/curl.h>
 #include <openssl/evp.h>
 
-#define AGREES                                                                                     \
-        (300 * CLOCK_NSEC) /* services take signatures that are 15 minutes off (vaults: 5)         \
-                            */
+/* Services take signatures that are up to 15 minutes off, vaults 5. */
+#define AGREES (300 * CLOCK_NSEC)
 
 struct aws {
         const char *service;
@@ -118,7 +117,7 @@ int64_t aws_skew(struct aws *a)
 struct attempt {
         char host[320];
         struct buf path;
-        char payload[65], content_sha[65];
+        char payload[65];
         struct credentials_keys *keys;
 };
 
@@ -244,7 +243,8 @@ static bool mended(struct aws *a, const struct attempt *t, const struct aws_answ
 {
         if (r->http.status < 400 || r->http.status > 403)
                 return false;
-        if (aws_is_expired(r)) {
+        bool mute = r->http.status == 400 && !*r->code && t->keys->session_token; /* HEAD */
+        if (mute || aws_is_expired(r)) {
                 credentials_expired(a->credentials, t->keys);
                 return true;
         }

@@ -144,6 +144,9 @@ static struct meaning by_status(int status)
 
 static struct meaning meaning_of(const struct aws_answer *r)
 {
+        /* An expired token or a request that came too slowly, in the answer to HEAD. */
+        if (r->http.status == 400 && r->http.body.len == 0 && !*r->code)
+                return (struct meaning){"", -EAGAIN, ADVICE_NONE};
         for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
                 if (streq(meanings[i].code, r->code))
                         return meanings[i];

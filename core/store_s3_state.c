@@ -227,24 +227,18 @@ int s3_thaw(struct store *base, const char *name, const struct store_thaw *t, st
         const char *tier = tier_name(t->tier ? t->tier : "bulk");
         if (!tier)
                 return err_set(e, -EINVAL, "%s is no tier: bulk, standard or expedited", t->tier);
+        struct store_state st;
+        int q = s3_state(base, name, &st, e);
+        bool never_cold = q == 0 && st.access == STORE_READY && st.ready_until == 0;
+        if (q < 0 || never_cold || st.access == STORE_THAWING)
+                return q;
         char body[300];
         (void)snprintf(body, sizeof body,
                 "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Days>%u</Days>"
                 "<GlacierJobParameters><Tier>%s</Tier></GlacierJobParameters></RestoreRequest>",
                 MAX(t->days, 1u), tier); /* fits */
-        struct err why = {0};
-        int q = ask_thaw(s3_of(base), name, body, &why);
-        if (q == 0 || q == -EALREADY)
-                return 0;
-        if (q != -EAGAIN && q != -EBUSY && q != -ECANCELED && q != -ENOENT) {
-                /* What needs no thawing is refused in several ways. */
-                struct store_state st;
-                if (s3_state(base, name, &st, NULL) == 0 && st.access != STORE_COLD)
-                        return 0;
-        }
-        if (e)
-                *e = why;
-        return q;
+        q = ask_thaw(s3_of(base), name, body, e);
+        return q == -EALREADY ? 0 : q;
 }
 
 int s3_remove(struct store *base, const char *name, struct err *e)
