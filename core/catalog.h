@@ -64,8 +64,11 @@ struct catalog_archive {
         bool abort_wanted;   /* the user asked for it to go back; the runner looks at this */
         char *error;         /* last error or reason for waiting; "" if none */
         int64_t retry_at;    /* ns; when a waiting one is tried again */
+        int restoring;       /* 0 no; 1 a restore is on its way; 2 what was restored can be read */
 };
 void catalog_archive_done(struct catalog_archive *a); /* frees the strings */
+/* The word that people see: the state, or what a restore makes of it. */
+const char *catalog_archive_word(const struct catalog_archive *a);
 
 int catalog_open(const char *path, struct catalog **ret,
         struct err *e); /* makes it, migrates it; -EPROTONOSUPPORT newer than we are; -EPROTO

@@ -185,6 +185,8 @@ static int remove_row(struct catalog *c, int64_t row, struct err *e)
         int q = forget_rest(c, row, e);
         if (q >= 0)
                 q = catalog_exec(c, e, "DELETE FROM event WHERE archive = ?1", "i", row);
+        if (q >= 0)
+                q = catalog_exec(c, e, "DELETE FROM restore WHERE archive = ?1", "i", row);
         return q < 0 ? q : catalog_exec(c, e, "DELETE FROM archive WHERE row = ?1", "i", row);
 }
 

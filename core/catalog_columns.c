@@ -19,6 +19,15 @@ const char *archive_state_name(enum archive_state s)
         return (size_t)s < ARRAY_SIZE(state_names) ? state_names[s] : "unknown";
 }
 
+const char *catalog_archive_word(const struct catalog_archive *a)
+{
+        if (a->state == ARCHIVE_PREPARED)
+                return archive_state_name(ARCHIVE_QUEUED);
+        if (a->restoring == 0 || (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE))
+                return archive_state_name(a->state);
+        return a->restoring == 1 ? "restoring" : "restored";
+}
+
 /* ---- the table of columns: SQL and reading are made from it ---- */
 
 enum kind { TEXT, SIGNED, UNSIGNED, FLAG, INT };
@@ -75,6 +84,7 @@ static const struct column {
         COLUMN(abort_wanted, FLAG, COLUMNS_ADD),
         COLUMN(error, TEXT, COLUMNS_ADD),
         COLUMN(retry_at, SIGNED, COLUMNS_ADD),
+        COLUMN(restoring, INT, COLUMNS_ADD), /* catalog_restore_*() keep it */
 };
 
 static char *select_sql(void)

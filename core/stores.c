@@ -4,6 +4,11 @@
 #include "store_retry.h"
 #include "store_s3.h"
 
+#ifdef CRASH_POINTS
+#include "store.h"
+#include "store_cold.h"
+#endif
+
 static int open_dir(const struct config *config _unused_, const char *url,
         const char *storage_class _unused_, struct store **ret, struct err *e)
 {
@@ -25,11 +30,27 @@ static int open_s3(const struct config *config, const char *url, const char *sto
         return q < 0 ? q : retried(s, ret, e);
 }
 
+#ifdef CRASH_POINTS
+static int open_cold(const struct config *config, const char *url, const char *storage_class,
+        struct store **ret, struct err *e)
+{
+        const char *inner = store_cold_inner(url);
+        _cleanup_(store_closep) struct store *s = NULL;
+        if (!inner)
+                return err_set(e, -EINVAL, "%s: it is written cold:SETTINGS/dir:/path", url);
+        int q = stores_open(config, inner, storage_class, &s, e);
+        return q < 0 ? q : store_cold_new(url, &s, ret, e);
+}
+#endif
+
 static const struct scheme {
         const char *prefix;
         int (*open)(const struct config *config, const char *url, const char *storage_class,
                 struct store **ret, struct err *e);
 } schemes[] = {
+#ifdef CRASH_POINTS
+        {"cold:", open_cold},
+#endif
         {"dir:", open_dir},
         {"s3://", open_s3},
 };

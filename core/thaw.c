@@ -1,0 +1,237 @@
+#include "thaw_internal.h"
+
+#include "buf.h"
+#include "clock.h"
+#include "config.h"
+#include "crash.h"
+#include "stores.h"
+
+#include <inttypes.h>
+
+#define FIRST_LOOK_NS (CLOCK_NSEC / 2)
+#define LAST_LOOK_NS  (600 * CLOCK_NSEC)
+#define KEY_LOOK_NS   (5 * CLOCK_NSEC)
+#define TICK_NS       (CLOCK_NSEC / 2)
+#define GIVE_UP_TRIES 8 /* of what cannot get better by waiting, but may be a race */
+
+/* ---- what the parts share ---- */
+
+void thaw_log(struct thaw *t, char level, const char *fmt, ...)
+{
+        char text[ERR_TEXT_MAX + 128];
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut if it is too long */
+        va_end(ap);
+        (void)catalog_event(t->catalog, t->r.archive, level, text, NULL); /* the row tells it too */
+}
+
+/* Looks get rarer: half a second at first, ten minutes at last. */
+static int64_t backoff(unsigned tries)
+{
+        int64_t wait = FIRST_LOOK_NS;
+        for (unsigned i = 0; i < tries && wait < LAST_LOOK_NS; i++)
+                wait += wait / 2;
+        return MIN(wait, (int64_t)LAST_LOOK_NS);
+}
+
+int thaw_become(
+        struct thaw *t, enum restore_state s, const char *error, int64_t retry_at, struct err *e)
+{
+        bool news = t->r.state != s;
+        char *copy = strdup(error);
+        if (!copy)
+                return err_oom(e);
+        free(t->r.error);
+        t->r.error = copy;
+        t->r.tries = news ? 0 : t->r.tries + 1;
+        t->r.state = s;
+        t->r.retry_at = retry_at;
+        int q = catalog_restore_update(t->catalog, &t->r, e);
+        if (q == 0 && t->env->changed)
+                t->env->changed(t->env->ctx, t->r.archive);
+        return q;
+}
+
+void thaw_tick(struct thaw *t)
+{
+        int64_t now = clock_monotonic();
+        if (t->env->stop && atomic_load(t->env->stop))
+                atomic_store(&t->halt, true);
+        if (now - t->ticked < TICK_NS)
+                return;
+        t->ticked = now;
+        if (catalog_restore_progress(t->catalog, &t->r, NULL) == 0 && t->r.cancel_wanted)
+                atomic_store(&t->halt, true);
+}
+
+static int look_again(struct thaw *t, const char *why, struct err *e)
+{
+        return thaw_become(t, t->r.state, why, clock_now() + backoff(t->r.tries), e);
+}
+
+/* ---- what cannot go on ---- */
+
+static bool is_final(int q)
+{
+        return q == -EACCES || q == -EINVAL || q == -EPROTONOSUPPORT || q == -EEXIST ||
+               q == -EBADMSG || q == -EPROTO || q == -ENOTDIR || q == -EROFS;
+}
+
+static int trouble(struct thaw *t, int q, const struct err *why, struct err *e)
+{
+        if (q == -ECANCELED)
+                return 0; /* the program ends; the next one goes on */
+        if (q == -ENOKEY)
+                return thaw_become(t, RESTORE_NEEDS_KEY, why->text, clock_now() + KEY_LOOK_NS, e);
+        bool hopeless = (q == -ENOENT || q == -EREMOTE) && t->r.tries >= GIVE_UP_TRIES;
+        if (!is_final(q) && !hopeless)
+                return look_again(t, why->text, e);
+        thaw_log(t, 'e', "restore failed: %s", why->text);
+        return thaw_become(t, RESTORE_FAILED, why->text, 0, e);
+}
+
+/* ---- the steps ---- */
+
+static int step_thaw(struct thaw *t, struct err *e)
+{
+        struct err why = {0};
+        int q = thaw_ask(t, &why);
+        if (q < 0)
+                return trouble(t, q, &why, e);
+        if (q == 1)
+                return thaw_become(t, RESTORE_FETCHING, "", 0, e);
+        crash_point("restore-asked");
+        if (t->r.state == RESTORE_REQUESTED) {
+                q = thaw_become(t, RESTORE_THAWING, "", clock_now() + backoff(0), e);
+                crash_point("restore-thawing");
+                return q;
+        }
+        return look_again(t, "", e);
+}
+
+static int64_t end_of(const struct thaw *t)
+{
+        if (t->r.ready_until > 0)
+                return t->r.ready_until;
+        return clock_now() + (int64_t)t->r.days * 86400 * CLOCK_NSEC;
+}
+
+static int step_fetch(struct thaw *t, struct err *e)
+{
+        struct err why = {0};
+        unsigned damaged = 0;
+        int q = thaw_ask(t, &why); /* it may have expired while nobody was there to fetch it */
+        if (q == 0)
+                return thaw_become(t, RESTORE_THAWING, "", 0, e);
+        if (q == 1)
+                q = thaw_fetch(t, &damaged, &why);
+        if (q == -EREMOTE)
+                return thaw_become(t, RESTORE_REQUESTED, why.text, clock_now() + backoff(3), e);
+        if (q < 0)
+                return trouble(t, q, &why, e);
+        char words[80] = "";
+        if (damaged > 0)
+                (void)snprintf(words, sizeof words, "%u damaged; see the log", damaged); /* fits */
+        crash_point("restore-fetched");
+        q = thaw_become(t, RESTORE_CHECKED, words, 0, e);
+        crash_point("restore-checked");
+        return q;
+}
+
+static int step_ready(struct thaw *t, struct err *e)
+{
+        char until[CLOCK_TEXT_MAX], bytes[CLOCK_TEXT_MAX], fetched[CLOCK_TEXT_MAX];
+        _cleanup_free_ char *error = strdup(t->r.error);
+        t->r.ready_until = end_of(t);
+        clock_iso(t->r.ready_until, until);
+        clock_bytes_words(t->r.done_bytes, bytes);
+        clock_bytes_words(t->r.fetched, fetched);
+        if (*t->r.target)
+                thaw_log(t, 'i', "restored %s to %s (fetched %s)", bytes, t->r.target, fetched);
+        else
+                thaw_log(t, 'i', "restored %s (fetched %s); readable until %s", bytes, fetched,
+                        until);
+        int q = thaw_become(t, RESTORE_READY, error ? error : "",
+                *t->r.target ? INT64_MAX : t->r.ready_until, e);
+        crash_point("restore-ready");
+        return q;
+}
+
+static int step_expire(struct thaw *t, struct err *e)
+{
+        if (*t->r.target || (clock_now() < t->r.ready_until && !t->r.cancel_wanted))
+                return 0;
+        thaw_drop(t);
+        thaw_log(t, 'i', "what was restored has expired; it can be asked for again");
+        return thaw_become(t, RESTORE_EXPIRED, "", INT64_MAX, e);
+}
+
+static int step(struct thaw *t, struct err *e)
+{
+        if (t->r.cancel_wanted && restore_is_active(t->r.state)) {
+                thaw_drop(t);
+                thaw_log(t, 'i', "restore cancelled; what the store was asked to thaw it will "
+                                 "thaw and charge for");
+                return thaw_become(t, RESTORE_CANCELLED, "", INT64_MAX, e);
+        }
+        switch (t->r.state) {
+        case RESTORE_REQUESTED:
+        case RESTORE_THAWING:
+                return step_thaw(t, e);
+        case RESTORE_FETCHING:
+        case RESTORE_NEEDS_KEY:
+                return step_fetch(t, e);
+        case RESTORE_CHECKED:
+                return step_ready(t, e);
+        case RESTORE_READY:
+                return step_expire(t, e);
+        case RESTORE_EXPIRED:
+        case RESTORE_CANCELLED:
+        case RESTORE_FAILED:
+                break;
+        }
+        return 0;
+}
+
+/* ---- from outside ---- */
+
+static int open_all(struct thaw *t, struct err *e)
+{
+        const struct store_control control = {.stop = &t->halt};
+        int q = catalog_archive_get(t->catalog, t->r.archive, &t->a, e);
+        if (q == 0)
+                q = thaw_plan_make(t->catalog, &t->a, t->r.paths, t->r.paths_len, &t->plan, e);
+        if (q == 0)
+                q = stores_open(
+                        t->env->config, t->a.store_url, t->a.storage_class, &t->store, e);
+        if (q == 0)
+                store_set_control(t->store, &control);
+        return q;
+}
+
+static void close_all(struct thaw *t)
+{
+        store_close(t->store);
+        thaw_plan_done(&t->plan);
+        catalog_archive_done(&t->a);
+        catalog_restore_done(&t->r);
+}
+
+int thaw_run(const struct thaw_env *env, int64_t row, struct err *e)
+{
+        _cleanup_(close_all) struct thaw t = {.env = env, .catalog = env->catalog};
+        int q = catalog_restore_get(env->catalog, row, &t.r, e);
+        if (q < 0)
+                return q;
+        struct err why = {0};
+        if ((q = open_all(&t, &why)) < 0)
+                return trouble(&t, q, &why, e);
+        /* As far as it goes: until a step says when to look again. */
+        do {
+                if ((q = step(&t, e)) < 0)
+                        return q;
+                thaw_tick(&t);
+        } while (t.r.retry_at == 0 && restore_is_active(t.r.state) && !atomic_load(&t.halt));
+        return 0;
+}

@@ -1,0 +1,37 @@
+/* thaw_internal.h - one restore on its way, shared by the thaw*.c files and nobody else. */
+#pragma once
+
+#include "thaw.h"
+
+#include "catalog.h"
+#include "catalog_restore.h"
+#include "store.h"
+
+struct thaw {
+        const struct thaw_env *env;
+        struct catalog *catalog;
+        struct catalog_restore r;
+        struct catalog_archive a;
+        struct thaw_plan plan;
+        struct store *store;
+        atomic_bool halt; /* the program ends, or the restore is not wanted any more */
+        int64_t ticked;
+};
+
+/* A sentence for the archive's log. */
+void thaw_log(struct thaw *t, char level, const char *fmt, ...) _printf_(3, 4);
+/* The state and all numbers, durable; resets tries where the state is new. */
+int thaw_become(struct thaw *t, enum restore_state s, const char *error, int64_t retry_at,
+        struct err *e);
+/* Shows how far it is, a few times a second, and looks whether it is still wanted. */
+void thaw_tick(struct thaw *t);
+
+/* thaw_ask.c: asks for what is cold and not asked for. 1: all is ready; 0: not yet; -errno. Sets
+ * ready_until to the earliest of the objects. */
+int thaw_ask(struct thaw *t, struct err *e);
+
+/* thaw_fetch.c: into the cache, or the target folder. 0: all that was fetched is as recorded.
+ * *ret_damaged: files that are not. */
+int thaw_fetch(struct thaw *t, unsigned *ret_damaged, struct err *e);
+/* Takes what it brought out of the cache. */
+void thaw_drop(struct thaw *t);
