@@ -102,8 +102,7 @@ static int read_row(const struct query *q, struct catalog_restore *ret, struct e
         return 0;
 }
 
-int catalog_restore_get(
-        struct catalog *c, int64_t row, struct catalog_restore *ret, struct err *e)
+int catalog_restore_get(struct catalog *c, int64_t row, struct catalog_restore *ret, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e, "SELECT " COLUMNS FROM "WHERE r.row = ?1", "i", row);
@@ -119,7 +118,8 @@ int catalog_restore_each(struct catalog *c, const char *archive,
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
-                "SELECT " COLUMNS FROM "WHERE ?1 IS NULL OR a.id = ?1 ORDER BY r.row", "s", archive);
+                "SELECT " COLUMNS FROM "WHERE ?1 IS NULL OR a.id = ?1 ORDER BY r.row", "s",
+                archive);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
                 struct catalog_restore row = {0};
                 if ((r = read_row(&q, &row, e)) == 0)
@@ -137,8 +137,8 @@ static int tell_archive(struct catalog *c, int64_t restore, struct err *e)
 {
         return catalog_exec(c, e,
                 "UPDATE archive SET changed = ?2, restoring = CASE "
-                "WHEN EXISTS (SELECT 1 FROM restore r WHERE r.archive = archive.row AND r.state IN "
-                ACTIVE ") THEN 1 "
+                "WHEN EXISTS (SELECT 1 FROM restore r WHERE r.archive = archive.row AND r.state "
+                "IN " ACTIVE ") THEN 1 "
                 "WHEN EXISTS (SELECT 1 FROM restore r WHERE r.archive = archive.row AND "
                 "r.state = " READY " AND r.target = '') THEN 2 ELSE 0 END "
                 "WHERE row = (SELECT archive FROM restore WHERE row = ?1)",
@@ -160,8 +160,8 @@ static int find_same(struct catalog *c, int64_t archive, const struct catalog_re
         return n;
 }
 
-static int add(struct catalog *c, int64_t archive, struct catalog_restore *r, bool *ret_old,
-        struct err *e)
+static int add(
+        struct catalog *c, int64_t archive, struct catalog_restore *r, bool *ret_old, struct err *e)
 {
         int q = find_same(c, archive, r, &r->row, e);
         *ret_old = q > 0;
@@ -171,9 +171,9 @@ static int add(struct catalog *c, int64_t archive, struct catalog_restore *r, bo
                 "INSERT INTO restore VALUES (NULL, ?1, 0, ?2, ?2, ?3, ?4, ?5, ?6, ?7, "
                 "CAST(?8 AS REAL) / 1000000, ?9, 0, 0, 0, 0, ?10, ?11, 0, 0, 0, 0, '')",
                 "iisibsiiiuu", archive, clock_now(), r->tier ? r->tier : "bulk", (int64_t)r->days,
-                (const void *)(r->paths ? r->paths : ""), r->paths_len,
-                r->target ? r->target : "", (int64_t)r->overwrite, (int64_t)(r->price * 1000000),
-                r->deadline, r->todo_files, r->todo_bytes);
+                (const void *)(r->paths ? r->paths : ""), r->paths_len, r->target ? r->target : "",
+                (int64_t)r->overwrite, (int64_t)(r->price * 1000000), r->deadline, r->todo_files,
+                r->todo_bytes);
         if (q < 0)
                 return q;
         r->row = sqlite3_last_insert_rowid(c->db);
@@ -194,7 +194,8 @@ int catalog_restore_add(struct catalog *c, struct catalog_restore *r, bool *ret_
 static int read_cancel(struct catalog *c, struct catalog_restore *r, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
-        int n = query_open(&q, c, e, "SELECT cancel_wanted FROM restore WHERE row = ?1", "i", r->row);
+        int n = query_open(
+                &q, c, e, "SELECT cancel_wanted FROM restore WHERE row = ?1", "i", r->row);
         if (n == 0 && (n = query_step(&q, e)) > 0)
                 r->cancel_wanted = query_i64(&q, 0) != 0;
         return n < 0 ? n : 0;
@@ -291,5 +292,39 @@ int catalog_thaw_set(struct catalog *c, const char *store, const char *object,
         int q = catalog_write(c, true, e,
                 "INSERT OR REPLACE INTO thaw VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", "ssuuiii", store,
                 object, t->start, t->len, t->asked, t->accepted, (int64_t)t->cold_seen);
+        return q < 0 ? q : 0;
+}
+
+/* ---- when to look ---- */
+
+int catalog_restore_due(struct catalog *c, int64_t now, int64_t *ret_rows, size_t max,
+        size_t *ret_n, int64_t *ret_next, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        size_t n = 0;
+        int64_t next = INT64_MAX;
+        int r = query_open(&q, c, e,
+                "SELECT row, retry_at FROM restore WHERE state IN " ACTIVE " OR state = " READY
+                " ORDER BY retry_at, row",
+                "");
+        while (r == 0 && (r = query_step(&q, e)) > 0) {
+                int64_t at = query_i64(&q, 1);
+                if (at <= now && n < max)
+                        ret_rows[n++] = query_i64(&q, 0);
+                else
+                        next = MIN(next, MAX(at, now));
+                r = 0;
+        }
+        if (r < 0)
+                return r;
+        *ret_n = n;
+        *ret_next = next;
+        return 0;
+}
+
+int catalog_restore_key_came(struct catalog *c, struct err *e)
+{
+        int q = catalog_write(c, true, e, "UPDATE restore SET retry_at = 0 WHERE state = ?1", "i",
+                (int64_t)RESTORE_NEEDS_KEY);
         return q < 0 ? q : 0;
 }

@@ -52,8 +52,7 @@ bool restore_is_active(enum restore_state s);
 
 /* Adds one in state REQUESTED and sets row; NULL strings count as "". If the same (archive, paths,
  * target) is active, *ret_old is true and row is that one's: asking twice is harmless. */
-int catalog_restore_add(
-        struct catalog *c, struct catalog_restore *r, bool *ret_old, struct err *e);
+int catalog_restore_add(struct catalog *c, struct catalog_restore *r, bool *ret_old, struct err *e);
 int catalog_restore_get(
         struct catalog *c, int64_t row, struct catalog_restore *ret, struct err *e); /* -ENOENT */
 /* Of one archive, or of all (NULL); in order of creation. Non-zero from `each` ends it and is
@@ -85,3 +84,10 @@ int catalog_thaw_get(struct catalog *c, const char *store, const char *object,
         struct catalog_thaw *ret, struct err *e);
 int catalog_thaw_set(struct catalog *c, const char *store, const char *object,
         const struct catalog_thaw *t, struct err *e);
+
+/* Rows that want to be looked at by `now`: active ones, and ready ones that may expire. *ret_n at
+ * most `max`. *ret_next: when the next one after these wants it; INT64_MAX: none. */
+int catalog_restore_due(struct catalog *c, int64_t now, int64_t *ret_rows, size_t max,
+        size_t *ret_n, int64_t *ret_next, struct err *e);
+/* Those that wait for a key are looked at again at once. */
+int catalog_restore_key_came(struct catalog *c, struct err *e);

@@ -38,16 +38,16 @@ static int check_number(const struct cost_prices *p, const char *cls, const char
         return err_set(e, -EINVAL, "%s: %s of %s must be a number", p->name, key, cls);
 }
 
-static int check_tier(const struct cost_prices *p, const char *cls, const json_t *tier,
-        struct err *e)
+static int check_tier(
+        const struct cost_prices *p, const char *cls, const json_t *tier, struct err *e)
 {
         const char *key;
         json_t *v;
         const json_t *hours = json_object_get(tier, "hours");
         if (json_array_size(hours) != 2 || !json_is_number(json_array_get(hours, 0)) ||
                 !json_is_number(json_array_get(hours, 1)))
-                return err_set(e, -EINVAL, "%s: hours of a tier of %s must be two numbers", p->name,
-                        cls);
+                return err_set(
+                        e, -EINVAL, "%s: hours of a tier of %s must be two numbers", p->name, cls);
         json_object_foreach((json_t *)tier, key, v)
         {
                 int q = v == hours ? 0 : check_number(p, cls, key, v, e);
@@ -57,8 +57,7 @@ static int check_tier(const struct cost_prices *p, const char *cls, const json_t
         return 0;
 }
 
-static int check_class(
-        const struct cost_prices *p, const char *cls, const json_t *o, struct err *e)
+static int check_class(const struct cost_prices *p, const char *cls, const json_t *o, struct err *e)
 {
         const char *key, *name;
         json_t *v, *tier;
@@ -190,8 +189,7 @@ int cost_storage(const struct cost_prices *p, const char *name, uint64_t objects
         struct cost_sum s = {0};
         if (!cls)
                 return -ENOENT;
-        double charged = (double)bytes +
-                         (double)objects * figure(cls, cls, "overhead_bytes", &s);
+        double charged = (double)bytes + (double)objects * figure(cls, cls, "overhead_bytes", &s);
         double least = (double)objects * figure(cls, cls, "minimum_object_bytes", &s);
         s.usd = MAX(charged, least) / GB * figure(cls, cls, "storage_gb_month", &s);
         *ret = s;

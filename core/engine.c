@@ -111,6 +111,7 @@ void engine_close(struct engine *g)
         agent_stop(g->agent);
         if (g->started)
                 pthread_join(g->worker, NULL);
+        restores_join(g);
         content_service_free(g);
         held_drop_all(g);
         keyring_free(g->keyring);

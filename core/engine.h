@@ -7,6 +7,8 @@
 #include "base.h"
 #include "err.h"
 
+#include <stdatomic.h>
+
 struct buf;
 struct catalog;
 struct config;
@@ -125,3 +127,38 @@ void engine_content_end(struct engine *g);
 /* keyring_unwrap() with the keyring of the engine, which is ctx. */
 int engine_unwrap(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
         uint8_t ret_data_key[32], struct err *e);
+
+/* Restores as records (catalog_restore.h): accepted at once, brought to their end by whatever
+ * program runs, in threads of their own beside the jobs. */
+struct catalog_restore;
+struct engine_restore_wish {
+        const char *id;     /* of the archive */
+        const char *tier;   /* NULL: RESTORE_TIER */
+        const char *paths;  /* each ended by a zero byte; */
+        size_t paths_len;   /* 0: everything */
+        const char *target; /* folder; NULL: the cache, to be read below files/ */
+        bool overwrite;
+        double max_price; /* USD that it may cost; below 0: COST_LIMIT */
+};
+/* -ENOENT a path is not in the archive; -EINVAL not stored, no such tier; -EDQUOT it costs more
+ * than it may: the words have the price. *ret_old (NULL allowed): the same was asked for before and
+ * is on its way. */
+int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_t *ret_row,
+        bool *ret_old, struct err *e);
+/* What somebody wrote into `.restore` (thaw_words_parse()), or "cancel". */
+int engine_restore_write(
+        struct engine *g, const char *id, const char *text, size_t len, struct err *e);
+/* What reading `.restore` shows. */
+int engine_restore_help(
+        struct engine *g, struct catalog *c, const char *id, struct buf *ret, struct err *e);
+/* What would be fetched, how long each tier takes, what it costs. Asks the store nothing. */
+int engine_restore_quote(
+        struct engine *g, const struct engine_restore_wish *w, struct buf *ret, struct err *e);
+/* All restores of an archive that are on their way or ready. */
+int engine_restore_cancel(struct engine *g, const char *id, struct err *e);
+/* Works on one in this thread, or watches the program that does: as far as it goes now, or with
+ * `wait` until it is over. `show` is called after every look. The caller calls
+ * catalog_restore_done() on *ret. */
+int engine_restore_run(struct engine *g, int64_t row, bool wait,
+        void (*show)(void *ctx, const struct catalog_restore *r), void *ctx,
+        const atomic_bool *stop, struct catalog_restore *ret, struct err *e);

@@ -9,8 +9,10 @@ static int unlock(void *ctx, const struct secret *passphrase, int64_t seconds, s
 {
         struct engine *g = ctx;
         int q = keyring_unlock(g->keyring, passphrase, seconds, e);
-        if (q == 0)
+        if (q == 0) {
                 jobs_poke(g);
+                restores_key_came(g);
+        }
         return q;
 }
 

@@ -307,6 +307,8 @@ static void say_staged(struct engine *g, struct buf *b)
                 buf_addf(b, "staged now: %s%s, %s, %s, %s\n", s.truncated ? "more than " : "",
                         WORDS(s.files, "file", NULL), WORDS(s.dirs, "folder", NULL),
                         WORDS(s.links, "link", NULL), bytes);
+        if (s.bytes > 0)
+                report_price_to_store(g->config, s.bytes, b);
         if (s.excluded > 0)
                 buf_addf(b, "left in the staging area by EXCLUDE: %" PRIu64 "\n", s.excluded);
         if (s.litter > 0)

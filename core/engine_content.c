@@ -1,6 +1,7 @@
 #include "engine_internal.h"
 
 #include "cache.h"
+#include "catalog_restore.h"
 #include "clock.h"
 #include "config.h"
 #include "content.h"
@@ -432,6 +433,15 @@ static int service(struct engine *g, struct content_service **ret, struct err *e
         return q;
 }
 
+int content_cache(struct engine *g, struct cache **ret, struct err *e)
+{
+        struct content_service *k = NULL;
+        int q = service(g, &k, e);
+        if (q == 0)
+                *ret = k->cache;
+        return q;
+}
+
 /* An unnamed empty file: nothing has to be fetched for it. */
 static int open_empty(struct err *e)
 {
@@ -449,17 +459,22 @@ static int is_cold(struct engine *g, const struct catalog_archive *a, bool *ret,
         return q;
 }
 
-static int may_read(struct engine *g, const struct catalog_archive *a, struct err *e)
+static int may_read(struct engine *g, struct catalog *c, const struct catalog_archive *a,
+        int64_t member, struct err *e)
 {
         if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
                 return err_set(e, -EREMOTE, "%s is not stored yet", a->name);
         bool cold = false;
         int q = is_cold(g, a, &cold, e);
-        if (q == 0 && cold)
-                q = err_set(e, -EREMOTE,
-                        "it must be asked for first: write a path to archives/%s/.restore",
-                        a->name);
-        return q;
+        if (q < 0 || !cold)
+                return q;
+        _cleanup_free_ char *path = NULL;
+        if ((q = catalog_member_path(c, member, &path, e)) == 0)
+                q = catalog_restore_covers(c, a->id, path, clock_now(), e);
+        if (q != 0)
+                return MIN(q, 0);
+        return err_set(e, -EREMOTE, "it must be asked for first: write %s to archives/%s/.restore",
+                path, a->name);
 }
 
 int engine_content_open(struct engine *g, struct catalog *c, const char *id, int64_t member,
@@ -475,7 +490,7 @@ int engine_content_open(struct engine *g, struct catalog *c, const char *id, int
                 return 0;
         }
         struct content_service *k = NULL;
-        if (q < 0 || (q = may_read(g, &a, e)) < 0 || (q = service(g, &k, e)) < 0)
+        if (q < 0 || (q = may_read(g, c, &a, member, e)) < 0 || (q = service(g, &k, e)) < 0)
                 return q;
         if (cache_get(k->cache, w.sha512, ret_fd, NULL) == 0)
                 return 0;

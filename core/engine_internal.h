@@ -39,6 +39,10 @@ struct engine {
         struct keyring *keyring;
         struct agent *agent; /* only in a mount */
 
+        pthread_t restorers[2]; /* a long fetch leaves one for the others */
+        unsigned n_restorers;
+        unsigned restore_news; /* under `lock`: counts what restores may want to look at */
+
         pthread_t worker;
         bool started;
         atomic_bool stop;
@@ -68,6 +72,16 @@ int recover_staging(struct engine *g, struct catalog *c, struct err *e);
 
 /* engine_content.c */
 void content_service_free(struct engine *g);
+struct cache;
+/* Borrowed for the life of the engine. */
+int content_cache(struct engine *g, struct cache **ret, struct err *e);
+
+/* engine_restore.c */
+#define RESTORES_LOOK_NS (5ll * 1000000000)
+void restores_start(struct engine *g); /* signals are blocked */
+void restores_join(struct engine *g);  /* after `stop` */
+void restores_poke(struct engine *g);
+void restores_key_came(struct engine *g);
 
 /* engine_held.c */
 struct held *held_find(struct engine *g, const char *id); /* under the lock */

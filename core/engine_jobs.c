@@ -252,6 +252,8 @@ int engine_start(struct engine *g, struct err *e)
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         int q = pthread_create(&g->worker, NULL, work, g);
+        if (q == 0)
+                restores_start(g);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (q != 0)
                 return err_errno(e, -q, "cannot start a thread");

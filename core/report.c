@@ -316,8 +316,9 @@ static int status_text(struct catalog *c, const struct status *s, const char *no
         if (*not_yet)
                 buf_addf(ret, "%s\n\n", not_yet);
         buf_adds(ret, s->jobs > 0 ? buf_str(&s->out) : "Nothing is being archived.\n");
-        if (s->last == 0)
-                return 0;
+        int q = report_restores(c, NULL, ret, e);
+        if (q < 0 || s->last == 0)
+                return q;
         buf_addc(ret, '\n');
         return catalog_archive_each(c, pick_last, &p, e);
 }
@@ -332,9 +333,12 @@ static int status_json(struct catalog *c, const struct status *s, const char *no
                 buf_add_json(ret, not_yet, strlen(not_yet));
         else
                 buf_adds(ret, "null");
-        buf_addf(ret, ",\n  \"failed\": %s,\n  \"jobs\": [%s%s],\n  \"last_stored\": ",
+        buf_addf(ret, ",\n  \"failed\": %s,\n  \"jobs\": [%s%s],\n  \"restores\": ",
                 s->failed ? "true" : "false", buf_str(&s->out), s->jobs > 0 ? "\n  " : "");
-        int q = 0;
+        int q = report_json_restores(c, NULL, ret, e);
+        if (q < 0)
+                return q;
+        buf_adds(ret, ",\n  \"last_stored\": ");
         if (s->last == 0)
                 buf_adds(ret, "null");
         else
@@ -400,7 +404,7 @@ static int list_each(void *ctx, const struct catalog_archive *a)
         char bytes[CLOCK_TEXT_MAX];
         buf_adds(&files, WORDS(a->n_files + a->n_hardlinks, "file ", "files"));
         clock_bytes_words(a->bytes, bytes);
-        buf_addf(l->out, "%-*s  %-10s %16s %10s\n", l->width, a->name, archive_state_name(a->state),
+        buf_addf(l->out, "%-*s  %-10s %16s %10s\n", l->width, a->name, catalog_archive_word(a),
                 buf_str(&files), bytes);
         return 0;
 }

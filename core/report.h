@@ -33,5 +33,23 @@ int report_log(struct catalog *c, const char *id, struct buf *ret, struct err *e
 int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e);
 /* The bytes of one such line, for keeping sums_bytes. */
 size_t report_sums_line_size(const char *path);
+/* What restoring would fetch, how long each tier takes, what it costs. */
+struct thaw_plan;
+int report_restore_quote(const struct config *config, const struct catalog_archive *a,
+        const struct thaw_plan *plan, struct buf *ret, struct err *e);
+/* archives/NAME/.restore: how to use it, that quote for all of it, and its restores. */
+int report_restore_help(struct catalog *c, const struct config *config,
+        const struct catalog_archive *a, struct buf *ret, struct err *e);
+/* Restores that are on their way, can be read, or failed since yesterday: a block each, with an
+ * empty line before it; of one archive (its id) or all (NULL). */
+int report_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e);
+/* The same as a JSON array. */
+int report_json_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e);
+/* `cost`: what storage, requests and early deletion cost, of one archive or of all (NULL). */
+int report_cost(struct catalog *c, const struct config *config, const struct catalog_archive *one,
+        bool json, struct buf *ret, struct err *e);
+/* One line for `.commit`: what storing so many bytes would cost at most, where the store costs
+ * something. */
+void report_price_to_store(const struct config *config, uint64_t bytes, struct buf *ret);
 /* One line an archive, for `list`. */
 int report_list(struct catalog *c, bool json, struct buf *ret, struct err *e);

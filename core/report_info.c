@@ -50,7 +50,7 @@ void report_json_archive(struct buf *b, const char *sep, const struct catalog_ar
         buf_add_json(b, a->id, strlen(a->id));
         add_text(b, sep, "name", a->name);
         add_text(b, sep, "description", a->description);
-        add_text(b, sep, "state", archive_state_name(a->state));
+        add_text(b, sep, "state", catalog_archive_word(a));
         add_time(b, sep, "created", a->created);
         add_time(b, sep, "stored", a->stored);
         add_time(b, sep, "changed", a->changed);
@@ -160,10 +160,17 @@ int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *
         struct warnings w = {.b = ret};
         buf_adds(ret, "{\n  \"version\": 1,\n  ");
         report_json_archive(ret, ",\n  ", a); /* one a line: people read this too */
-        buf_addf(ret, ",\n  \"cost_per_month_usd\": %s",
-                startswith(a->store_url, "dir:") ? "0" : "null");
+        double usd = 0;
+        int q = report_month_usd(c, a, &usd, NULL);
+        if (q == 0)
+                buf_addf(ret, ",\n  \"cost_per_month_usd\": %.6g", usd);
+        else
+                buf_adds(ret, ",\n  \"cost_per_month_usd\": null");
+        buf_adds(ret, ",\n  \"restores\": ");
+        q = report_json_restores(c, a->id, ret, e);
         buf_adds(ret, ",\n  \"volumes\": [");
-        int q = add_volumes(c, a->id, ret, e);
+        if (q == 0)
+                q = add_volumes(c, a->id, ret, e);
         buf_adds(ret, ",\n  \"warning_texts\": [");
         if (q == 0)
                 q = catalog_events(c, a->id, add_warning, &w, e);

@@ -29,3 +29,7 @@ void report_sources(
  * is mapped or joined from them, subvolumes. `root` is put before /sys and /proc; "" for the real
  * ones. */
 bool report_same_disk(const char *root, dev_t a, dev_t b);
+
+/* What a month of an archive costs, in USD. -ENOENT no price is known. */
+int report_month_usd(
+        struct catalog *c, const struct catalog_archive *a, double *ret, struct err *e);

@@ -80,8 +80,7 @@ static bool look(struct cold_store *c, const char *name, struct asked *ret)
                        &ret->until) == 3;
 }
 
-static int remember(
-        struct cold_store *c, const char *name, const struct asked *a, struct err *e)
+static int remember(struct cold_store *c, const char *name, const struct asked *a, struct err *e)
 {
         _cleanup_free_ char *path = file_of(c, name);
         _cleanup_buf_ struct buf b = BUF_INIT;
@@ -98,7 +97,7 @@ static enum store_access access_of(struct cold_store *c, const char *name, struc
                 return STORE_COLD;
         if (a->ready == 0)
                 return now < a->at + (int64_t)(c->delay / 2 * (double)CLOCK_NSEC) ? STORE_THAWING
-                                                                                 : STORE_COLD;
+                                                                                  : STORE_COLD;
         return now < a->ready ? STORE_THAWING : now < a->until ? STORE_READY : STORE_COLD;
 }
 

@@ -171,8 +171,9 @@ static int step(struct thaw *t, struct err *e)
 {
         if (t->r.cancel_wanted && restore_is_active(t->r.state)) {
                 thaw_drop(t);
-                thaw_log(t, 'i', "restore cancelled; what the store was asked to thaw it will "
-                                 "thaw and charge for");
+                thaw_log(t, 'i',
+                        "restore cancelled; what the store was asked to thaw it will "
+                        "thaw and charge for");
                 return thaw_become(t, RESTORE_CANCELLED, "", INT64_MAX, e);
         }
         switch (t->r.state) {
@@ -203,8 +204,7 @@ static int open_all(struct thaw *t, struct err *e)
         if (q == 0)
                 q = thaw_plan_make(t->catalog, &t->a, t->r.paths, t->r.paths_len, &t->plan, e);
         if (q == 0)
-                q = stores_open(
-                        t->env->config, t->a.store_url, t->a.storage_class, &t->store, e);
+                q = stores_open(t->env->config, t->a.store_url, t->a.storage_class, &t->store, e);
         if (q == 0)
                 store_set_control(t->store, &control);
         return q;

@@ -23,10 +23,10 @@ struct cost_prices;
 
 /* What people write to ask for something. */
 struct thaw_words {
-        const char *tier;      /* "bulk", … or NULL */
-        double max_price;      /* USD; below 0: none given */
-        bool everything;       /* "all" */
-        char *paths;           /* each ended by a zero byte, as they were written */
+        const char *tier; /* "bulk", … or NULL */
+        double max_price; /* USD; below 0: none given */
+        bool everything;  /* "all" */
+        char *paths;      /* each ended by a zero byte, as they were written */
         size_t paths_len;
 };
 void thaw_words_done(struct thaw_words *w);
@@ -49,7 +49,7 @@ struct thaw_plan {
         struct thaw_file {
                 int64_t member; /* row; has content */
                 uint64_t tar_offset, tar_len, size;
-        } *files; /* in the order of the tar stream, each once */
+        } * files; /* in the order of the tar stream, each once */
         size_t n_files;
         uint64_t bytes; /* of content */
         uint64_t fetch; /* from the store, in all */

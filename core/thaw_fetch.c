@@ -85,8 +85,7 @@ static int fetch_all(struct thaw *t, struct content *k, unsigned *damaged, struc
 static int to_cache(struct thaw *t, unsigned *damaged, struct err *e)
 {
         _cleanup_(content_freep) struct content *k = NULL;
-        int q = content_new(
-                t->catalog, t->store, &t->a, t->env->unwrap, t->env->unwrap_ctx, &k, e);
+        int q = content_new(t->catalog, t->store, &t->a, t->env->unwrap, t->env->unwrap_ctx, &k, e);
         return q < 0 ? q : fetch_all(t, k, damaged, e);
 }
 

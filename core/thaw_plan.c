@@ -277,8 +277,8 @@ int thaw_paths_plain(struct catalog *c, const char *id, const char *paths, size_
 
 /* ---- prices ---- */
 
-static int no_tier(const struct cost_prices *prices, const char *cls, const char *tier,
-        struct err *e)
+static int no_tier(
+        const struct cost_prices *prices, const char *cls, const char *tier, struct err *e)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
         const struct cost_retrieval none = {0};

@@ -83,8 +83,8 @@ static int take(struct thaw_words *w, struct buf *paths, const struct scan *s, s
                 char *end;
                 w->max_price = strtod(value, &end);
                 if (end == value || (*end && !streq(end, "USD")) || !(w->max_price >= 0))
-                        return err_set(e, -EINVAL, "%s: a price is a number of USD, like max=7.50",
-                                word);
+                        return err_set(
+                                e, -EINVAL, "%s: a price is a number of USD, like max=7.50", word);
         } else if (!s->quoted && first && tier_of(word)) {
                 w->tier = tier_of(word);
         } else if (!s->quoted && streq(word, "all")) {
@@ -104,8 +104,8 @@ static int finish(struct thaw_words *w, struct buf *paths, struct err *e)
                         "all and a path cannot be asked for together; quote a path that is called "
                         "all");
         if (!w->everything && paths->len == 0)
-                return err_set(e, -EINVAL,
-                        "nothing was named; write paths of files or folders, or all");
+                return err_set(
+                        e, -EINVAL, "nothing was named; write paths of files or folders, or all");
         w->paths_len = paths->len;
         return (w->paths = buf_steal(paths)) ? 0 : err_oom(e);
 }

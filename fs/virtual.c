@@ -214,7 +214,7 @@ static void vt_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *a _unused_, 
         const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
                           FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
         enum vkind k = vnode_of(ino)->kind;
-        bool control = k == V_COMMIT || k == V_RETRY || k == V_ABORT;
+        bool control = k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE;
         if (!control && (k == V_MEMBER || to_set & ~times))
                 fuse_reply_err(req, EROFS);
         else

@@ -24,6 +24,7 @@ static const struct {
         [V_LOG] = {S_IFREG | 0444},
         [V_RETRY] = {S_IFREG | 0600},
         [V_ABORT] = {S_IFREG | 0600},
+        [V_RESTORE] = {S_IFREG | 0600},
         [V_FILES] = {S_IFDIR | 0555},
 };
 
@@ -69,22 +70,22 @@ void content_member_stat(const struct catalog_member *m, struct stat *ret)
 
 /* ---- texts ---- */
 
-static int render_row(const struct vnode *v, struct catalog *c, const struct catalog_archive *a,
-        struct buf *b, struct err *e)
+static int render_row(struct mount *m, const struct vnode *v, struct catalog *c,
+        const struct catalog_archive *a, struct buf *b, struct err *e)
 {
         switch (v->kind) {
         case V_DESCRIPTION:
                 buf_adds(b, a->description);
                 return 0;
         case V_STATE:
-                buf_addf(b, "%s\n",
-                        archive_state_name(
-                                a->state == ARCHIVE_PREPARED ? ARCHIVE_QUEUED : a->state));
+                buf_addf(b, "%s\n", catalog_archive_word(a));
                 return 0;
         case V_INFO:
                 return report_info(c, a, b, e);
         case V_LOG:
                 return report_log(c, a->id, b, e);
+        case V_RESTORE:
+                return engine_restore_help(m->engine, c, a->id, b, e);
         case V_RETRY:
                 buf_adds(b, "# Write anything into this file, and a commit that failed or waits is "
                             "tried again.\n");
@@ -113,7 +114,7 @@ int content_render(struct mount *m, const struct vnode *v, struct buf *b, struct
                 struct catalog_archive a = {0};
                 q = catalog_archive_get(c, v->id, &a, e);
                 if (q == 0)
-                        q = render_row(v, c, &a, b, e);
+                        q = render_row(m, v, c, &a, b, e);
                 catalog_archive_done(&a);
         }
         vtree_give(m->vtree, &c);
@@ -169,7 +170,7 @@ static int archive_attr(struct mount *m, const struct vnode *v, struct stat *st,
                 q = -ENOENT;
         if (q == 0 && !S_ISDIR(st->st_mode))
                 q = v->kind == V_SUMS ? sums_size(m, v, &a, &st->st_size, e)
-                                      : render_row(v, c, &a, &b, e);
+                                      : render_row(m, v, c, &a, &b, e);
         if (q == 0 && v->kind != V_SUMS && !S_ISDIR(st->st_mode))
                 st->st_size = (off_t)b.len;
         if (q == 0)

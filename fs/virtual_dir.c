@@ -33,6 +33,7 @@ static const struct {
         {"SHA512SUMS", V_SUMS},
         {"log", V_LOG},
         {"files", V_FILES},
+        {".restore", V_RESTORE},
         {".retry", V_RETRY},
         {".abort", V_ABORT},
 };

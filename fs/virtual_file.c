@@ -21,7 +21,7 @@ static struct vfile *file_of(const struct fuse_file_info *fi)
 
 static bool is_control(enum vkind k)
 {
-        return k == V_COMMIT || k == V_RETRY || k == V_ABORT;
+        return k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE;
 }
 
 void vfile_free(struct vfile *f)
@@ -139,7 +139,9 @@ void vt_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
         struct vfile *f = file_of(fi);
         struct err e = {0};
         pthread_mutex_lock(&f->lock);
-        int q = f->control ? control_write(f->control, data, size, &e) : ask(m, v, f, data, size);
+        int q = f->control             ? control_write(f->control, data, size, &e)
+                : v->kind == V_RESTORE ? restore_write(m, v, data, size, &e)
+                                       : ask(m, v, f, data, size);
         pthread_mutex_unlock(&f->lock);
         if (q < 0 && f->control && *e.text)
                 engine_note_refusal(m->engine, e.text);

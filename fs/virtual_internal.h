@@ -21,6 +21,7 @@ enum vkind {
         V_LOG,
         V_RETRY,
         V_ABORT,
+        V_RESTORE,
         V_FILES,
         V_MEMBER,
 };
@@ -110,3 +111,6 @@ int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi);
 /* virtual_restore.c */
 /* Opens a file below files/ for reading; answers the request now or when its content is here. */
 void member_open(fuse_req_t req, const struct vnode *v, struct fuse_file_info *fi);
+/* What is written into `.restore`: 0 or -errno, words in e. */
+int restore_write(
+        struct mount *m, const struct vnode *v, const char *data, size_t size, struct err *e);

@@ -81,3 +81,25 @@ void member_open(fuse_req_t req, const struct vnode *v, struct fuse_file_info *f
         else
                 reply(req, fi, fd);
 }
+
+/* ---- .restore ---- */
+
+/* Every write is a request of its own: its error is the last that a shell still sees. */
+int restore_write(
+        struct mount *m, const struct vnode *v, const char *data, size_t size, struct err *e)
+{
+        int q = engine_restore_write(m->engine, v->id, data, size, e);
+        if (q == 0) {
+                engine_note_refusal(m->engine, "");
+                return 0;
+        }
+        engine_note_refusal(m->engine, e->text);
+        struct catalog *c = vtree_catalog(m->vtree, NULL);
+        if (c) {
+                char text[ERR_TEXT_MAX + 32];
+                (void)snprintf(text, sizeof text, "restore refused: %s", e->text); /* fits */
+                (void)catalog_event(c, v->id, 'i', text, NULL); /* .status tells it too */
+                vtree_give(m->vtree, &c);
+        }
+        return q;
+}

@@ -52,7 +52,7 @@ static void facts(const struct catalog_archive *a)
         line("name", a->name);
         line("id", a->id);
         line("description", a->description);
-        line("state", archive_state_name(a->state));
+        line("state", catalog_archive_word(a));
         line("error", a->error);
         when("created", a->created);
         when("stored", a->stored);

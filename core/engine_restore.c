@@ -1,0 +1,341 @@
+#include "engine_internal.h"
+
+#include "catalog_restore.h"
+#include "clock.h"
+#include "config.h"
+#include "cost.h"
+#include "report.h"
+#include "thaw.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+/* ---- asking ---- */
+
+static int check_stored(const struct catalog_archive *a, struct err *e)
+{
+        if (a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE)
+                return 0;
+        return err_set(e, -EINVAL, "%s is %s; only what is stored can be restored", a->name,
+                archive_state_name(a->state));
+}
+
+/* Money is never spent by surprise: above the limit the price must have been said. */
+static int check_price(
+        const struct config *config, const struct cost_offer *o, double max_price, struct err *e)
+{
+        double limit = max_price >= 0 ? max_price : config->cost_limit;
+        if (o->sum.usd <= limit)
+                return 0;
+        double shown = (double)(int64_t)(o->sum.usd * 100 + 1) / 100;
+        if (max_price >= 0)
+                return err_set(e, -EDQUOT, "it would cost about %.2f USD, more than max=%.2f",
+                        shown, max_price);
+        return err_set(e, -EDQUOT,
+                "it would cost about %.2f USD, more than COST_LIMIT (%.2f USD); repeat it with "
+                "max=%.2f if that is right",
+                shown, config->cost_limit, shown);
+}
+
+/* Everything that is known before the store is asked. */
+static int prepare(struct engine *g, struct catalog *c, const struct catalog_archive *a,
+        const struct engine_restore_wish *w, struct catalog_restore *r, struct err *e)
+{
+        _cleanup_(cost_freep) struct cost_prices *prices = NULL;
+        _cleanup_(thaw_plan_done) struct thaw_plan plan = {0};
+        struct cost_offer o;
+        bool known;
+        int q = check_stored(a, e);
+        if (q == 0)
+                q = thaw_paths_plain(c, a->id, w->paths, w->paths_len, &r->paths, &r->paths_len, e);
+        if (q == 0)
+                q = thaw_plan_make(c, a, r->paths, r->paths_len, &plan, e);
+        if (q == 0)
+                q = cost_load(g->config->file, &prices, e);
+        if (q == 0)
+                q = thaw_price(prices, a, &plan, r->tier, &o, &known, e);
+        if (q == 0)
+                q = check_price(g->config, &o, w->max_price, e);
+        if (q < 0)
+                return q;
+        r->price = known ? o.sum.usd : -1;
+        r->deadline = o.latest > 0 ? clock_now() + o.latest : 0;
+        r->todo_files = plan.n_files;
+        r->todo_bytes = plan.bytes;
+        return 0;
+}
+
+static void note_request(struct catalog *c, const struct catalog_restore *r)
+{
+        char text[512], bytes[CLOCK_TEXT_MAX], price[48] = "";
+        clock_bytes_words(r->todo_bytes, bytes);
+        if (r->price > 0)
+                (void)snprintf(price, sizeof price, ", about %.2f USD", r->price); /* fits */
+        (void)snprintf(text, sizeof text, "restore asked for: %s, %" PRIu64 " files, %s%s", r->tier,
+                r->todo_files, bytes, price);                /* fits */
+        (void)catalog_event(c, r->archive, 'i', text, NULL); /* the row itself tells it too */
+}
+
+int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_t *ret_row,
+        bool *ret_old, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        _cleanup_(catalog_restore_done) struct catalog_restore r = {
+                .tier = strdup(w->tier ? w->tier : g->config->restore_tier),
+                .target = strdup(w->target ? w->target : ""),
+                .days = g->config->restore_days,
+                .overwrite = w->overwrite,
+        };
+        bool old = false;
+        if (!r.tier || !r.target)
+                return err_oom(e);
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = catalog_archive_get(c, w->id, &a, e);
+        if (q == 0 && !(r.archive = strdup(a.id)))
+                q = err_oom(e);
+        if (q == 0)
+                q = prepare(g, c, &a, w, &r, e);
+        if (q == 0)
+                q = catalog_restore_add(c, &r, &old, e);
+        if (q < 0)
+                return q;
+        if (!old)
+                note_request(c, &r);
+        restores_poke(g);
+        if (g->on_change)
+                g->on_change(g->on_change_ctx, a.id);
+        *ret_row = r.row;
+        if (ret_old)
+                *ret_old = old;
+        return 0;
+}
+
+static int cancel_one(void *ctx, const struct catalog_restore *r)
+{
+        struct catalog *c = ctx;
+        bool live = restore_is_active(r->state) || r->state == RESTORE_READY;
+        return live ? catalog_restore_want_cancel(c, r->row, NULL) : 0;
+}
+
+int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *reader = NULL;
+        _cleanup_(catalog_closep) struct catalog *writer = NULL;
+        int q = engine_catalog(g, &reader, e);
+        if (q == 0)
+                q = engine_catalog(g, &writer, e);
+        if (q == 0)
+                q = catalog_restore_each(reader, id, cancel_one, writer, e);
+        restores_poke(g);
+        return q;
+}
+
+static bool says_cancel(const char *text, size_t len)
+{
+        while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+                len--;
+        return len == 6 && memcmp(text, "cancel", 6) == 0;
+}
+
+int engine_restore_write(
+        struct engine *g, const char *id, const char *text, size_t len, struct err *e)
+{
+        struct thaw_words w = {0};
+        if (says_cancel(text, len))
+                return engine_restore_cancel(g, id, e);
+        int q = thaw_words_parse(text, len, &w, e);
+        if (q < 0)
+                return q;
+        const struct engine_restore_wish wish = {.id = id,
+                .tier = w.tier,
+                .paths = w.paths,
+                .paths_len = w.paths_len,
+                .max_price = w.max_price};
+        int64_t row;
+        q = engine_restore(g, &wish, &row, NULL, e);
+        thaw_words_done(&w);
+        return q;
+}
+
+int engine_restore_help(
+        struct engine *g, struct catalog *c, const char *id, struct buf *ret, struct err *e)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        int q = catalog_archive_get(c, id, &a, e);
+        return q < 0 ? q : report_restore_help(c, g->config, &a, ret, e);
+}
+
+int engine_restore_quote(
+        struct engine *g, const struct engine_restore_wish *w, struct buf *ret, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        _cleanup_(thaw_plan_done) struct thaw_plan plan = {0};
+        _cleanup_free_ char *paths = NULL;
+        size_t len = 0;
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = catalog_archive_get(c, w->id, &a, e);
+        if (q == 0)
+                q = check_stored(&a, e);
+        if (q == 0)
+                q = thaw_paths_plain(c, a.id, w->paths, w->paths_len, &paths, &len, e);
+        if (q == 0)
+                q = thaw_plan_make(c, &a, paths, len, &plan, e);
+        return q < 0 ? q : report_restore_quote(g->config, &a, &plan, ret, e);
+}
+
+/* ---- running ---- */
+
+static void changed(void *ctx, const char *id)
+{
+        struct engine *g = ctx;
+        pthread_mutex_lock(&g->lock);
+        void (*fn)(void *, const char *) = g->on_change;
+        void *fn_ctx = g->on_change_ctx;
+        pthread_mutex_unlock(&g->lock);
+        if (fn)
+                fn(fn_ctx, id);
+}
+
+/* 0 it was taken as far as it goes; -EBUSY another thread or program has it. */
+static int run_one(
+        struct engine *g, struct catalog *c, int64_t row, const atomic_bool *stop, struct err *e)
+{
+        char name[48];
+        int lock;
+        struct cache *cache;
+        (void)snprintf(name, sizeof name, "restore-%" PRId64, row); /* fits */
+        int q = content_cache(g, &cache, e);
+        if (q < 0)
+                return q;
+        if ((q = jobs_lock(g, name, &lock, NULL)) < 0)
+                return q == -EAGAIN ? -EBUSY : err_errno(e, q, "cannot lock %s", name);
+        const struct thaw_env env = {.config = g->config,
+                .catalog = c,
+                .cache = cache,
+                .unwrap = engine_unwrap,
+                .unwrap_ctx = g,
+                .stop = stop,
+                .changed = changed,
+                .ctx = g};
+        q = thaw_run(&env, row, e);
+        jobs_unlock(g, name, lock, false);
+        return q;
+}
+
+/* Looks at all that is due; ns until the next one is. */
+static int64_t look(struct engine *g, struct catalog *c)
+{
+        int64_t rows[32], next = INT64_MAX, now = clock_now();
+        size_t n = 0;
+        if (catalog_restore_due(c, now, rows, ARRAY_SIZE(rows), &n, &next, NULL) < 0)
+                return RESTORES_LOOK_NS;
+        bool ran = false;
+        for (size_t i = 0; i < n && !atomic_load(&g->stop); i++)
+                ran |= run_one(g, c, rows[i], &g->stop, NULL) == 0;
+        if (ran)
+                return 0; /* it may be due again */
+        return next == INT64_MAX ? RESTORES_LOOK_NS : next - now;
+}
+
+static void wait_for_news(struct engine *g, int64_t ns)
+{
+        int64_t until =
+                clock_monotonic() + MAX(MIN(ns, (int64_t)RESTORES_LOOK_NS), CLOCK_NSEC / 50);
+        struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+        pthread_mutex_lock(&g->lock);
+        unsigned seen = g->restore_news;
+        while (seen == g->restore_news && !atomic_load(&g->stop))
+                if (pthread_cond_timedwait(&g->cond, &g->lock, &ts) == ETIMEDOUT)
+                        break;
+        pthread_mutex_unlock(&g->lock);
+}
+
+static void *work(void *arg)
+{
+        struct engine *g = arg;
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        while (!atomic_load(&g->stop)) {
+                int64_t wait = RESTORES_LOOK_NS;
+                if (c || engine_catalog(g, &c, NULL) == 0)
+                        wait = look(g, c);
+                if (wait > 0)
+                        wait_for_news(g, wait);
+        }
+        return NULL;
+}
+
+void restores_start(struct engine *g)
+{
+        while (g->n_restorers < ARRAY_SIZE(g->restorers) &&
+                pthread_create(&g->restorers[g->n_restorers], NULL, work, g) == 0)
+                g->n_restorers++; /* fewer are slower, and every command can run its own */
+}
+
+void restores_join(struct engine *g)
+{
+        while (g->n_restorers > 0)
+                pthread_join(g->restorers[--g->n_restorers], NULL);
+}
+
+void restores_poke(struct engine *g)
+{
+        pthread_mutex_lock(&g->lock);
+        g->restore_news++;
+        pthread_cond_broadcast(&g->cond);
+        pthread_mutex_unlock(&g->lock);
+}
+
+void restores_key_came(struct engine *g)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        if (engine_catalog(g, &c, NULL) == 0)
+                (void)catalog_restore_key_came(c, NULL); /* they are looked at in a minute anyway */
+        restores_poke(g);
+}
+
+/* ---- waiting in the foreground ---- */
+
+static bool is_over(const struct catalog_restore *r)
+{
+        return !restore_is_active(r->state);
+}
+
+static void pause_until(int64_t at, const atomic_bool *stop)
+{
+        const struct timespec step = {.tv_nsec = 100 * 1000 * 1000};
+        int64_t end = MIN(at, clock_now() + CLOCK_NSEC);
+        do
+                (void)nanosleep(&step, NULL); /* woken early: look early */
+        while (clock_now() < end && !atomic_load(stop));
+}
+
+int engine_restore_run(struct engine *g, int64_t row, bool wait,
+        void (*show)(void *ctx, const struct catalog_restore *r), void *ctx,
+        const atomic_bool *stop, struct catalog_restore *ret, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        int q = engine_catalog(g, &c, e);
+        while (q == 0) {
+                struct catalog_restore r = {0};
+                q = run_one(g, c, row, stop, e);
+                if (q == 0 || q == -EBUSY)
+                        q = catalog_restore_get(c, row, &r, e);
+                if (q < 0)
+                        break;
+                bool over = is_over(&r) || !wait || atomic_load(stop);
+                if (show)
+                        show(ctx, &r);
+                if (over) {
+                        *ret = r;
+                        break;
+                }
+                int64_t at = r.retry_at;
+                catalog_restore_done(&r);
+                pause_until(at, stop);
+        }
+        return q;
+}

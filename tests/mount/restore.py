@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+"""Restores from a cold store through the mount: nothing is asked by looking, nothing twice, and every step survives kill -9."""
+import hashlib
+import os
+import random
+import signal
+import sqlite3
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from mount import MountCase, main, until  # noqa: E402
+
+# The points at which a restore can die, in the order of its life.
+POINTS = ("thaw-intended", "thaw-asked", "thaw-noted", "restore-asked", "restore-thawing", "restore-file", "restore-file:3",
+          "restore-fetched", "restore-checked", "restore-ready")
+
+
+class Restore(MountCase):
+    def cold(self, settings="delay=0.4", config=None, name="one"):
+        """A mount on a simulated cold store, with an archive of a few files; what they hold is self.want."""
+        store = os.path.join(self.folder, name + "-store")
+        url = "cold:%s/dir:%s" % (settings, store)
+        m = self.mount(config=dict({"VAULT": url}, **(config or {})), name=name)
+        m.requests = store + ".cold/requests"
+        rng = random.Random(7)
+        self.want = {"photos/2026/%d.jpg" % i: rng.randbytes(200000) for i in range(4)}
+        self.want.update({"photos/2025/old.jpg": rng.randbytes(5000), "with blank/a b.txt": b"blank", "none": b""})
+        for n, data in self.want.items():
+            m.write(n, data)
+        m.commit()
+        m.archive = m.wait("stored")
+        return m
+
+    def asked(self, m, kind="thaw"):
+        try:
+            with open(m.requests) as f:
+                return [line.split() for line in f if line.split()[0] == kind]
+        except FileNotFoundError:
+            return []
+
+    def ask(self, m, text):
+        fd = os.open(m.path("archives", m.archive, ".restore"), os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+    def file(self, m, name):
+        return m.path("archives", m.archive, "files", name)
+
+    def same(self, m, *names):
+        for n in names:
+            with open(self.file(m, n), "rb") as f:
+                self.assertEqual(hashlib.sha512(f.read()).hexdigest(), hashlib.sha512(self.want[n]).hexdigest(), n)
+
+    def wait_restored(self, m):
+        until(lambda: m.state(m.archive) == "restored",
+              lambda: "not restored: " + m.read(".status") + m.text("log", m.archive))
+
+    # ---- looking ----
+
+    def test_a_reader_of_a_cold_file_gets_eremote_and_nothing_is_asked(self):
+        m = self.cold()
+        for n in self.want:
+            if self.want[n]:
+                self.refused("EREMOTE", open, self.file(m, n), "rb")
+        for n in (".restore", "info.json", "log", "state", "SHA512SUMS", "description"):
+            m.text(n, m.archive)
+        self.same(m, "none")  # an empty file has nothing to fetch
+        self.assertEqual([self.asked(m, k) for k in ("thaw", "state", "get")], [[], [], []])
+        self.assertEqual(m.state(m.archive), "stored")
+
+    def test_a_store_that_is_quick_but_charges_is_not_read_by_looking(self):
+        m = self.cold("instant=1")
+        self.refused("EREMOTE", open, self.file(m, "photos/2025/old.jpg"), "rb")
+        self.assertEqual(self.asked(m, "get"), [])
+        self.ask(m, "photos/2025")
+        self.wait_restored(m)
+        self.same(m, "photos/2025/old.jpg")
+        self.assertEqual(self.asked(m), [])
+
+    def test_reading_restore_quotes_time_and_price(self):
+        m = self.cold()
+        text = m.text(".restore", m.archive)
+        self.assertIn("bulk       ready after 12 h to 48 h", text)
+        self.assertIn("standard", text)
+        self.assertNotIn("expedited  ready", text)  # DEEP_ARCHIVE has none
+        self.assertIn("USD", text)
+        self.assertEqual(len(text.encode()), os.stat(m.path("archives", m.archive, ".restore")).st_size)
+        self.assertIn("price: at most", self.priced(m))
+
+    def priced(self, m):
+        m.write("staged", "x")
+        return m.read(".commit")
+
+    # ---- asking ----
+
+    def test_only_what_was_asked_for_is_restored(self):
+        m = self.cold()
+        self.ask(m, "bulk photos/2026 \"with blank/a b.txt\"\n")
+        self.assertIn(m.state(m.archive), ("restoring", "restored"))
+        self.wait_restored(m)
+        self.same(m, "photos/2026/0.jpg", "photos/2026/3.jpg", "with blank/a b.txt")
+        self.refused("EREMOTE", open, self.file(m, "photos/2025/old.jpg"), "rb")
+        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(self.asked(m)[0][2], "bulk")
+        info, = m.info(m.archive)["restores"]
+        self.assertEqual((info["state"], info["paths"], info["done_files"]), ("ready", ["photos/2026", "with blank/a b.txt"], 5))
+        self.assertIn("readable until", m.text("log", m.archive))
+        self.assertIn("ready: it can be read below files/", m.read(".status"))
+
+    def test_what_is_wrong_is_said_when_it_is_written(self):
+        m = self.cold(config={"COST_LIMIT": 0.0000001})
+        for text, code in (("\n", "EINVAL"), ("  \n", "EINVAL"), ("bulk\n", "EINVAL"), ("all photos\n", "EINVAL"),
+                           ("\"photos\n", "EINVAL"), ("max=much all\n", "EINVAL"), ("photos/2024\n", "ENOENT"),
+                           ("expedited all\n", "EINVAL"), ("all\n", "EDQUOT"), ("max=0.00000001 all\n", "EDQUOT")):
+            self.refused(code, self.ask, m, text)
+        self.assertEqual(self.asked(m), [])
+        self.assertIn("more than max=", m.read(".status"))
+        self.assertIn("photos/2024 is not in the archive", m.text("log", m.archive))
+        self.ask(m, "max=0.01 all\n")
+        self.wait_restored(m)
+        self.same(m, *self.want)
+
+    def test_asking_twice_asks_the_store_once(self):
+        m = self.cold("delay=1.5")
+        self.ask(m, "all\n")
+        self.ask(m, "all\n")
+        self.ask(m, "photos\n")
+        self.wait_restored(m)
+        until(lambda: all(r["state"] == "ready" for r in m.info(m.archive)["restores"]), "all are ready")
+        self.ask(m, "none\n")
+        self.same(m, *self.want)
+        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(m.info(m.archive)["restores"]), 3)
+
+    def test_a_restore_can_be_cancelled(self):
+        m = self.cold("delay=300")
+        self.ask(m, "all\n")
+        until(lambda: self.asked(m), "the store is asked")
+        self.ask(m, "cancel\n")
+        until(lambda: m.state(m.archive) == "stored", lambda: m.read(".status"))
+        self.assertIn("restore cancelled", m.text("log", m.archive))
+        self.refused("EREMOTE", open, self.file(m, "photos/2025/old.jpg"), "rb")
+
+    # ---- what stores do ----
+
+    def test_it_expires_and_can_be_asked_for_again(self):
+        m = self.cold("delay=0.2,expire=600")
+        self.ask(m, "all\n")
+        self.wait_restored(m)
+        m.stop()
+        self.ten_minutes_pass(m)
+        m.start()
+        until(lambda: m.state(m.archive) == "stored", "it expires")
+        self.refused("EREMOTE", open, self.file(m, "photos/2025/old.jpg"), "rb")
+        self.assertIn("has expired", m.text("log", m.archive))
+        self.assertEqual(os.listdir(os.path.join(m.data, "cache")), [])
+        self.ask(m, "photos/2025\n")
+        self.wait_restored(m)
+        self.same(m, "photos/2025/old.jpg")
+        self.assertEqual(len(self.asked(m)), 2)
+
+    def ten_minutes_pass(self, m):
+        """For the catalogue and for the store: all their times lie earlier."""
+        past = 600 * 10 ** 9
+        with sqlite3.connect(os.path.join(m.data, "catalog.db")) as c:
+            c.execute("UPDATE restore SET created = created - ?1, ready_until = ready_until - ?1, retry_at = retry_at - ?1", (past,))
+            c.execute("UPDATE thaw SET asked = asked - ?1, accepted = accepted - ?1", (past,))
+        c.close()
+        folder = os.path.dirname(m.requests)
+        for n in os.listdir(folder):
+            if n != "requests":
+                with open(os.path.join(folder, n), "r+") as f:
+                    times = [str(int(t) - past) for t in f.read().split()]
+                    f.seek(0)
+                    f.truncate()
+                    f.write(" ".join(times) + "\n")
+
+    def test_a_refusal_fails_it_in_words(self):
+        m = self.cold("refuse=1")
+        self.ask(m, "all\n")
+        until(lambda: "the store refuses to thaw" in m.read(".status"), "the refusal is told")
+        self.assertEqual(m.state(m.archive), "stored")
+        self.ask(m, "all\n")
+        self.wait_restored(m)
+
+    def test_a_thaw_that_the_store_forgets_is_asked_for_again(self):
+        m = self.cold("delay=0.4,lose=1")
+        self.ask(m, "all\n")
+        self.wait_restored(m)
+        self.assertEqual((len(self.asked(m)), len(self.asked(m, "lost"))), (2, 1))
+        self.assertIn("has forgotten", m.text("log", m.archive))
+        self.same(m, *self.want)
+
+    def test_without_a_key_it_waits_for_one(self):
+        m = self.cold()
+        key = os.path.join(m.data, "keys", "private.pem")
+        os.rename(key, key + ".away")
+        self.ask(m, "all\n")
+        until(lambda: m.info(m.archive)["restores"][0]["state"] == "needs-key", lambda: m.read(".status"))
+        self.assertEqual(m.state(m.archive), "restoring")
+        self.assertIn("needs-key", m.read(".status"))
+        os.rename(key + ".away", key)
+        self.wait_restored(m)
+        self.same(m, *self.want)
+
+    # ---- dying ----
+
+    def test_killed_at_every_step_it_ends_without_a_second_request(self):
+        m = self.cold("delay=0.3")
+        for point in POINTS:
+            with self.subTest(point):
+                before = len(self.asked(m))
+                m.stop(signal.SIGKILL)
+                m.clean()
+                m.start(AUTOGLACIER_CRASH_AT=point)
+                self.ask_and_die(m)
+                m.clean()
+                m.start()
+                self.wait_restored(m)
+                self.same(m, *self.want)
+                self.assertEqual(len(self.asked(m)) - before, 1, point)
+                self.forget(m)
+
+    def ask_and_die(self, m):
+        try:
+            self.ask(m, "all\n")
+        except OSError:
+            pass  # it dies while it answers
+        until(lambda: m.process.poll() is not None, "it dies")
+
+    def forget(self, m):
+        """The store thaws nothing any more, and the restore is over: as if it had never been asked."""
+        self.ask(m, "cancel\n")
+        until(lambda: m.state(m.archive) == "stored", "it is over")
+        folder = os.path.dirname(m.requests)
+        for n in os.listdir(folder):
+            if n != "requests":
+                os.unlink(os.path.join(folder, n))
+
+
+if __name__ == "__main__":
+    main()
