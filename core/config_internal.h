@@ -22,7 +22,8 @@ enum config_type {
         KEY_BOOL,
 };
 
-#define CONFIG_SECRET 1u
+#define CONFIG_SECRET   1u
+#define CONFIG_POSITIVE 2u /* zero makes no sense */
 
 struct config_key {
         const char *name;

@@ -235,7 +235,10 @@ int config_set(struct config *c, const struct config_key *k, const json_t *v, st
                         *(unsigned *)slot = (unsigned)n;
                 return q;
         case KEY_BYTES:
-                return set_bytes(slot, v, e);
+                q = set_bytes(slot, v, e);
+                if (q == 0 && *(uint64_t *)slot == 0 && k->flags & CONFIG_POSITIVE)
+                        return err_set(e, -EINVAL, "must be more than zero");
+                return q;
         case KEY_REAL:
                 return set_real(slot, v, e);
         case KEY_BOOL:
