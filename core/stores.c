@@ -1,6 +1,8 @@
 #include "stores.h"
 
+#include "store.h"
 #include "store_dir.h"
+#include "store_glacier.h"
 #include "store_retry.h"
 #include "store_s3.h"
 
@@ -43,6 +45,14 @@ static int open_cold(const struct config *config, const char *url, const char *s
 }
 #endif
 
+static int open_glacier(const struct config *config, const char *url,
+        const char *storage_class _unused_, struct store **ret, struct err *e)
+{
+        struct store *s;
+        int q = store_glacier_new(config, url, &s, e);
+        return q < 0 ? q : retried(s, ret, e);
+}
+
 static const struct scheme {
         const char *prefix;
         int (*open)(const struct config *config, const char *url, const char *storage_class,
@@ -52,6 +62,7 @@ static const struct scheme {
         {"cold:", open_cold},
 #endif
         {"dir:", open_dir},
+        {"glacier://", open_glacier},
         {"s3://", open_s3},
 };
 
@@ -75,7 +86,7 @@ int stores_open(const struct config *config, const char *url, const char *storag
         if (!s)
                 return err_set(e, -EPROTONOSUPPORT,
                         "this version of autoglacier cannot open the store %s; it knows "
-                        "dir:/path and s3://bucket",
+                        "dir:/path, s3://bucket and glacier://vault",
                         url);
         return s->open(config, url, storage_class, ret, e);
 }
