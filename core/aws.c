@@ -190,6 +190,7 @@ static int send_signed(struct aws *a, const struct aws_call *c, struct attempt *
                 .into = c->into,
                 .into_len = c->into_len,
                 .stall_seconds = c->stall_seconds,
+                .once = c->once,
                 .stop = c->control ? c->control->stop : NULL,
                 .sending = c->control && c->counts ? c->control->sending : NULL,
                 .ctx = c->control ? c->control->ctx : NULL,

@@ -46,6 +46,7 @@ struct aws_call {
         size_t into_len;
         unsigned stall_seconds;
         const struct store_control *control; /* NULL allowed; `sending` only with `counts` */
+        bool once;                           /* as in http.h */
         bool counts;                         /* the body counts as payload: control->sending */
 };
 

@@ -272,6 +272,7 @@ static void set_transport(struct http *h, CURL *c, const struct http_request *r,
         curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
         curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+        curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, r->once ? 1L : 0L);
         curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
                 (long)(r->connect_seconds ? r->connect_seconds : CONNECT));
         curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);

@@ -35,8 +35,9 @@ struct http_request {
         size_t into_len;
         unsigned connect_seconds; /* 0: 30 */
         unsigned stall_seconds;   /* nothing moved for so long: given up. 0: 60 */
-        bool plain_ok;            /* for metadata services on link-local addresses */
-        const atomic_bool *stop;  /* NULL allowed */
+        bool once; /* never sent twice: libcurl by itself repeats on a kept connection that died */
+        bool plain_ok;           /* for metadata services on link-local addresses */
+        const atomic_bool *stop; /* NULL allowed */
         void (*sending)(void *ctx, size_t bytes); /* before so many bytes of the body leave; may
                                                      block; NULL allowed */
         void *ctx;

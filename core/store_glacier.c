@@ -39,6 +39,7 @@ int glacier_call(
                 .into = c->into,
                 .into_len = c->into_len,
                 .control = &g->base.control,
+                .once = c->once,
                 .counts = c->counts,
         };
         return aws_do(g->aws, &call, ret, e);

@@ -37,7 +37,7 @@ struct glacier_call {
         const uint8_t *sha256;
         void *into;
         size_t into_len;
-        bool counts;
+        bool once, counts; /* as in aws.h */
 };
 int glacier_call(
         struct glacier *g, const struct glacier_call *c, struct aws_answer *ret, struct err *e);

@@ -200,7 +200,8 @@ static int initiate(struct glacier *g, const struct glacier_object *o, struct gl
                 .method = "POST",
                 .below = "/jobs",
                 .body = body,
-                .body_len = strlen(body)};
+                .body_len = strlen(body),
+                .once = true /* each costs */};
         int q = glacier_call(g, &c, &a, e);
         if (q == -ENOENT && !o)
                 return err_set(e, -EAGAIN,

@@ -90,7 +90,7 @@ class Emulated:
         self.control("settings", settings)
 
     def advance(self, seconds):
-        """Puts the clock of thawing, inventories and expiry forward."""
+        """Puts the clock of thawing, inventories and expiry forward; None: back to the true time."""
         self.control("advance", seconds)
 
     def requests(self, operation=None):

@@ -106,6 +106,8 @@ class State:
             self.put("settings", "", "", self.settings)
 
     def advance(self, seconds):
+        """None: back to the true time."""
         with self.lock:
-            self.settings["advanced"] = self.settings.get("advanced", 0) + seconds
+            ahead = self.settings.get("advanced", 0)
+            self.settings["advanced"] = 0 if seconds is None else ahead + seconds
             self.put("settings", "", "", self.settings)

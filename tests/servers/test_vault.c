@@ -86,6 +86,7 @@ static int set_up(void **state)
         struct setup *u = calloc(1, sizeof *u);
         (void)snprintf(u->url, sizeof u->url, "glacier://vault-%u", ++n);
         control("behaviour", "[]");
+        control("advance", "null");
         control("settings", "{\"page\": 2, \"job_seconds\": 3600, \"inventory_every\": 0,"
                             " \"no_vaults\": false}");
         move_in(u);
