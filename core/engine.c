@@ -211,8 +211,7 @@ static char *store_setting(const char *url)
 /* A store that we have never used is made; a known one is left alone: if it is not there, that is
  * for the jobs to wait for. A configured folder must be there, so that no unmounted disk is filled.
  */
-static int prepare_store(
-        struct engine *g, struct catalog *c, bool *ret_empty, struct buf *said, struct err *e)
+static int prepare_store(struct engine *g, struct catalog *c, struct buf *said, struct err *e)
 {
         const char *url = g->config->vault;
         _cleanup_free_ char *key = store_setting(url);
@@ -223,11 +222,8 @@ static int prepare_store(
         if (q < 0)
                 return q;
         _cleanup_(store_closep) struct store *s = NULL;
-        if ((q = stores_open(g->config, url, g->config->storage_class, &s, e)) < 0)
+        if ((q = stores_open(g->config, url, g->config->storage_class, &s, e)) < 0 || known)
                 return q;
-        *ret_empty = store_list(s, "archives/", store_holds_nothing, NULL, NULL) != -EEXIST;
-        if (known)
-                return 0;
         char id[64];
         if (store_check(s, NULL, id, NULL) < 0) {
                 const char *dir = startswith(url, "dir:");
@@ -245,8 +241,19 @@ static int prepare_store(
         return catalog_set(c, key, id, e);
 }
 
-static int prepare_keys(
-        struct engine *g, struct catalog *c, bool store_empty, struct buf *said, struct err *e)
+/* A store that is away counts as empty; one that cannot say what it holds does not. */
+static int store_is_empty(struct engine *g, bool *ret, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = stores_open(g->config, g->config->vault, g->config->storage_class, &s, e);
+        if (q < 0)
+                return q;
+        q = store_list(s, "archives/", store_holds_nothing, NULL, e);
+        *ret = q == 0 || q == -ENODEV;
+        return *ret || q == -EEXIST || q == -EREMOTE ? 0 : q;
+}
+
+static int prepare_keys(struct engine *g, struct catalog *c, struct buf *said, struct err *e)
 {
         const struct config *cfg = g->config;
         const char *public_path = cfg->public_keys[0];
@@ -254,9 +261,11 @@ static int prepare_keys(
                 return 0;
         bool empty;
         int q = catalog_is_empty(c, &empty, e);
+        if (q == 0 && empty)
+                q = store_is_empty(g, &empty, e);
         if (q < 0)
                 return q;
-        if (!empty || !store_empty)
+        if (!empty)
                 return err_set(e, -ENOKEY,
                         "there are archives already, but the public key %s is gone; put it back, "
                         "or name another one with PUBL_RSA_KEY_PATH in %s",
@@ -280,10 +289,9 @@ int engine_prepare(struct engine *g, char **ret_text, struct err *e)
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         _cleanup_buf_ struct buf said = BUF_INIT;
         int q = engine_catalog(g, &c, e);
-        bool empty = true;
         if (q == 0) {
                 struct err store_err = {0};
-                int s = prepare_store(g, c, &empty, &said, &store_err);
+                int s = prepare_store(g, c, &said, &store_err);
                 if (s == -EPROTONOSUPPORT) {
                         if (e)
                                 *e = store_err;
@@ -291,7 +299,7 @@ int engine_prepare(struct engine *g, char **ret_text, struct err *e)
                 }
                 if (s < 0) /* a disk that is not plugged in: jobs wait for it */
                         buf_addf(&said, "the store is not ready: %s\n", store_err.text);
-                q = prepare_keys(g, c, empty, &said, e);
+                q = prepare_keys(g, c, &said, e);
         }
         if (q < 0)
                 return q;
