@@ -25,7 +25,7 @@ static int make_path(const struct s3_store *s, const char *name, struct buf *pat
 /* Sentences name the bucket where the service's own do not. */
 static int name_bucket(const struct s3_store *s, int q, struct err *e)
 {
-        if (q == -ENODEV || q == -EACCES)
+        if (q == -ENODEV || q == -EACCES || q == -EPERM)
                 return err_prefix(e, q, "s3://%s", s->bucket);
         return q;
 }

@@ -1,11 +1,13 @@
 #include "commands.h"
 
 #include "buf.h"
+#include "clock.h"
 #include "config.h"
 #include "engine.h"
 #include "first.h"
 #include "io.h"
 #include "newkeys.h"
+#include "reach.h"
 #include "report.h"
 #include "store.h"
 #include "stores.h"
@@ -86,6 +88,18 @@ static int whole_url(const char *url, char **ret, struct err *e)
 
 /* ---- the store ---- */
 
+static void say_check(void *ctx _unused_, enum reach_result r, const char *text)
+{
+        (void)printf("%s %s\n", r == REACH_OK ? "checked      " : "but          ", text);
+        (void)fflush(stdout); /* a slow network: what is done is seen */
+}
+
+static void say_waiting(void *ctx, const struct err *why, unsigned tries, int64_t wait_ns)
+{
+        if (tries == 2 || wait_ns > 2 * CLOCK_NSEC)
+                cli_say(ctx, "waiting: %s", why->text);
+}
+
 static int make_store(struct cli *cli, struct err *e)
 {
         const struct config *c = cli->config;
@@ -96,16 +110,39 @@ static int make_store(struct cli *cli, struct err *e)
                 q = io_mkdir_p(dir, 0700, e);
         if (q == 0)
                 q = stores_open(c, c->vault, c->storage_class, &s, e);
+        if (q < 0)
+                return q;
+        store_set_control(
+                s, &(struct store_control){.stop = &cli_stop, .waiting = say_waiting, .ctx = cli});
+        q = reach_check(s, say_check, NULL, e);
         if (q == 0)
                 q = store_init(s, e);
         return q < 0 ? q : store_check(s, NULL, NULL, e);
 }
 
+static int say_policy(struct cli *cli, struct err *e)
+{
+        _cleanup_buf_ struct buf all = BUF_INIT;
+        _cleanup_buf_ struct buf add = BUF_INIT;
+        int q = reach_policy(cli->config, false, &all, e);
+        if (q == 0)
+                q = reach_policy(cli->config, true, &add, e);
+        if (q < 0)
+                return q == -ENOTSUP ? 0 : q;
+        (void)printf(
+                "\nThis IAM policy is enough for the user whose keys are used here:\n\n%s\n"
+                "This one is enough for backups alone. On a machine that somebody else may come "
+                "to control, give\nthe user this one, and the bucket versioning and Object "
+                "Lock: then nothing that is stored can be\nlost there.\n\n%s",
+                buf_str(&all), buf_str(&add));
+        return 0;
+}
+
 static int prepare(struct cli *cli, struct err *e)
 {
         int q = cli_engine(cli, true, e);
-        if (q == 0)
-                q = make_store(cli, e);
+        if (q == 0 && (q = make_store(cli, e)) == -EACCES)
+                (void)say_policy(cli, NULL); /* what is missing is in it */
         return q < 0 ? q : first_use(cli, e);
 }
 
@@ -146,6 +183,8 @@ static int run(struct cli *cli)
         q = prepare(cli, &e);
         if (q == 0)
                 q = say_result(cli, &e);
+        if (q == 0)
+                q = say_policy(cli, &e);
         return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
 }
 
@@ -155,7 +194,10 @@ const struct cli_command cmd_init = {
         .summary = "make the data folder and the store, and say whether all is in order",
         .about = "Makes the data folder and the store that the configuration names, or that "
                  "--vault names,\n"
-                 "which is then written to the configuration. Makes keys with --genkeys, or where "
+                 "which is then written to the configuration. In a bucket it tries everything that "
+                 "will be\n"
+                 "needed, names the right that is missing, and prints policies that are enough. "
+                 "Makes keys with --genkeys, or where "
                  "none are\n"
                  "configured and nothing has been archived yet. Harmless when repeated.",
         .options = options,
