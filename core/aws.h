@@ -59,11 +59,11 @@ void aws_answer_done(struct aws_answer *a);
 #define _cleanup_aws_answer_ _cleanup_(aws_answer_done)
 
 /* 0 for a 2xx answer. Otherwise words that say what to do, and: -EAGAIN may work later, -EBUSY the
- * service has too much to do (err.wait_ns: what it asks for), -EACCES a right is missing, -EPERM the
- * keys, the region or the clock are wrong,
- * -ENOENT, -ENODEV no such bucket or vault, -EEXIST a condition was not met, -EREMOTE must be
- * thawed first, -EALREADY asked for before, -EDQUOT a quota, -EOPNOTSUPP the service has not got
- * it, -EKEYREJECTED, -ECANCELED, -EINVAL. `ret` is zeroed before, or of an earlier call. */
+ * service has too much to do (err.wait_ns: what it asks for), -EACCES a right is missing, -EPERM
+ * the keys, the region or the clock are wrong, -ENOENT, -ENODEV no such bucket or vault, -EEXIST a
+ * condition was not met, -EREMOTE must be thawed first, -EALREADY asked for before, -EDQUOT a
+ * quota, -EOPNOTSUPP the service has not got it, -EKEYREJECTED, -ECANCELED, -EINVAL. `ret` is
+ * zeroed before, or of an earlier call. */
 int aws_do(struct aws *a, const struct aws_call *c, struct aws_answer *ret, struct err *e);
 
 /* The error inside a 200 answer (CompleteMultipartUpload): 0 if there is none. */
