@@ -138,7 +138,7 @@ static int pack_everything(struct run *r, struct err *e)
         if ((q = set_state(r, ARCHIVE_GATHERING, "", 0, e)) < 0)
                 return q;
         crash_point("gathering");
-        if ((q = job_list(r, e)) < 0)
+        if ((q = log_begin(r, e)) < 0 || (q = job_list(r, e)) < 0)
                 return q;
         if ((q = volumes_pack(r, e)) < 0 || (q = walk_begin(r, e)) < 0)
                 return q;
@@ -154,9 +154,9 @@ static int pack_everything(struct run *r, struct err *e)
         r->pack = NULL;
         r->a.stored_bytes = run_sent(r);
         r->a.packed = true;
-        if ((q = keep_counts(r, e)) < 0)
+        if ((q = keep_counts(r, e)) < 0 || (q = catalog_archive_update(r->catalog, &r->a, e)) < 0)
                 return q;
-        return catalog_archive_update(r->catalog, &r->a, e);
+        return log_grow(r, false, e);
 }
 
 static int finish(struct run *r, struct err *e)
@@ -202,7 +202,10 @@ static int chain(struct run *r, struct err *e)
                 q = pack_everything(r, e);
         if (q == 0 && !is_stored(r))
                 q = finish(r, e);
-        return q < 0 ? q : r->a.released ? 0 : release_tree(r, e);
+        if (q < 0 || r->a.released)
+                return q;
+        q = log_grow(r, true, e);
+        return q < 0 ? q : release_tree(r, e);
 }
 
 /* ---- one run: begin, end, and what an error means ---- */

@@ -160,6 +160,11 @@ int walk_manifest(struct run *r, struct err *e); /* the last member, and the end
 /* commit_job.c */
 int job_list(struct run *r, struct err *e); /* what a saved job picks, if it has not been listed */
 
+/* commit_log.c: the entry in JSON_DATABASE. Trouble with the log is a warning; only -ECANCELED,
+ * -ENOMEM and trouble with the catalogue end the run. */
+int log_begin(struct run *r, struct err *e);             /* once, when it begins to run */
+int log_grow(struct run *r, bool stored, struct err *e); /* everything is read; it is stored */
+
 /* commit_phases.c */
 int phases_load(struct run *r, struct err *e);
 int phases_save(struct run *r, struct err *e);
