@@ -3,8 +3,10 @@
 #include "bytes.h"
 #include "clock.h"
 #include "config.h"
+#include "io.h"
 #include "json_log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <time.h>
@@ -142,7 +144,11 @@ static int add_facts(struct entry *n)
         text(n, "compression", a->compression);
         key(n, "archive_size");
         (void)fprintf(n->f, "%" PRIu64, plain);
-        text(n, "used_public_key", a->keys_pem);
+        _cleanup_buf_ struct buf pem = BUF_INIT; /* the file's own text, as it always was */
+        bool one = c->public_keys[0] && !c->public_keys[1];
+        if (!one || io_read_file(AT_FDCWD, c->public_keys[0], 64 * KiB, &pem, NULL) < 0)
+                buf_reset(&pem);
+        text(n, "used_public_key", pem.len > 0 ? buf_str(&pem) : a->keys_pem);
         text(n, "public_key_path", c->public_keys[0]);
         text(n, "region_name", c->region_name);
         text(n, "vault_name", c->vault_name);

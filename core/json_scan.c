@@ -203,11 +203,11 @@ int json_scan_string(struct json_scan *s, struct buf *ret, struct err *e)
         for (;;) {
                 if (at_end(s))
                         return json_scan_wrong(s, "it ends in the middle of a text", e);
+                if (look(s) < 0x20)
+                        return json_scan_wrong(s, "a text goes over the end of its line", e);
                 int c = take(s);
                 if (c == '"')
                         break;
-                if (c < 0x20)
-                        return json_scan_wrong(s, "a text goes over the end of its line", e);
                 int q = 0;
                 if (c == '\\') {
                         q = take_escape(s, ret, &pending, e);
@@ -260,7 +260,7 @@ int json_scan_number(struct json_scan *s, double *ret, struct err *e)
 static int word(struct json_scan *s, const char *w, struct err *e)
 {
         for (const char *p = w; *p; p++)
-                if (take(s) != *p)
+                if (look(s) != *p || take(s) != *p)
                         return json_scan_wrong(s, "a value was expected", e);
         return 0;
 }

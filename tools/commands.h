@@ -13,6 +13,7 @@ extern const struct cli_command cmd_init;
 extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_mount;
 extern const struct cli_command cmd_restore;
+extern const struct cli_command cmd_run;
 extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_stop;

@@ -10,6 +10,7 @@ static const struct cli_command *const commands[] = {
         &cmd_stop,
         &cmd_status,
         &cmd_backup,
+        &cmd_run,
         &cmd_list,
         &cmd_show,
         &cmd_files,

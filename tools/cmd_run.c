@@ -1,0 +1,73 @@
+#include "commands.h"
+
+#include "config.h"
+#include "engine.h"
+#include "first.h"
+#include "job.h"
+#include "order.h"
+
+static const struct cli_option options[] = {
+        {"message", 'm', "TEXT", "a description in place of the job's", false},
+        {"detach", 'd', NULL, "return when it is queued; a mount, or the next command, does it",
+                false},
+        {"list", 'l', NULL, "only print the names of the saved jobs", false},
+        {0},
+};
+
+static int print_name(void *ctx _unused_, const char *name, struct err *e _unused_)
+{
+        (void)printf("%s\n", name);
+        return 0;
+}
+
+static int list(struct cli *cli)
+{
+        struct err e = {0};
+        int q = cli_config(cli, &e);
+        if (q == 0)
+                q = job_each(cli->config, print_name, NULL, &e);
+        return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
+}
+
+/* The engine works under the job's own configuration, which the command owns from here on. */
+static int begin(struct cli *cli, char **ret_id, struct err *e)
+{
+        _cleanup_(job_freep) struct job *job = NULL;
+        int q = job_load(cli->words[0], cli->config_file, &job, e);
+        if (q < 0)
+                return q;
+        cli->config = steal(job->config);
+        if ((q = cli_engine(cli, true, e)) < 0 || (q = first_use(cli, e)) < 0)
+                return q;
+        return engine_job(cli->engine, job, cli_value(cli, "message"), ret_id, e);
+}
+
+static int run(struct cli *cli)
+{
+        struct err e = {0};
+        _cleanup_free_ char *id = NULL;
+        if (cli_flag(cli, "list"))
+                return list(cli);
+        if (cli->n_words == 0)
+                return cli_misuse(cli, "name a job, or its file; --list tells the names");
+        if (begin(cli, &id, &e) < 0)
+                return cli_fail(cli, &e);
+        return cli_flag(cli, "detach") ? order_detach(cli, id) : order_run(cli, id);
+}
+
+const struct cli_command cmd_run = {
+        .name = "run",
+        .words = "JOB",
+        .summary = "run a saved job: its files, globs and hook, under its own configuration",
+        .about = "JOB is the name of a file in the folder jobs/ beside CONFIG.json, without .json, "
+                 "or "
+                 "a\n"
+                 "path to such a file: see autoglacier-job(5). Prints the archive's name and ends "
+                 "when "
+                 "the\n"
+                 "store has confirmed every byte. A job whose gather hook fails archives nothing.",
+        .options = options,
+        .min_words = 0,
+        .max_words = 1,
+        .run = run,
+};

@@ -1,0 +1,69 @@
+#include "order.h"
+
+#include "buf.h"
+#include "catalog.h"
+#include "clock.h"
+#include "engine.h"
+#include "follow.h"
+#include "words.h"
+
+static int say_stored(struct cli *cli, const char *id, int result, struct err *e)
+{
+        struct catalog_archive a = {0};
+        int q = cli_catalog(cli, true, e);
+        if (q == 0)
+                q = catalog_archive_get(cli->catalog, id, &a, e);
+        if (q < 0)
+                return q;
+        char bytes[CLOCK_TEXT_MAX], stored[CLOCK_TEXT_MAX];
+        clock_bytes_words(a.bytes, bytes);
+        clock_bytes_words(a.stored_bytes, stored);
+        (void)printf("%s\n", a.name);
+        cli_say(cli, "%s: %s, %s, stored as %s", archive_state_name(a.state),
+                WORDS(a.n_files + a.n_hardlinks, "file", NULL), bytes, stored);
+        if (result > 0)
+                cli_say(cli, "%s; see: autoglacier show %s",
+                        WORDS(a.n_warnings + a.n_returned, "warning", NULL), a.name);
+        catalog_archive_done(&a);
+        return 0;
+}
+
+int order_run(struct cli *cli, const char *id)
+{
+        struct err e = {0};
+        struct follow *f;
+        cli_catch_signals();
+        int q = follow_begin(cli->engine, id, &f, &e);
+        if (q < 0)
+                return cli_fail(cli, &e);
+        q = engine_run(cli->engine, id, &e);
+        follow_end(f);
+        if (q == -ECANCELED && atomic_load(&cli_stop)) {
+                cli_say(cli, "stopped; it is kept, and goes on with a mount or the next command");
+                return CLI_UNFINISHED;
+        }
+        if (q == -EAGAIN) {
+                cli_say(cli, "it waits: %s; a mount or the next command goes on with it", e.text);
+                return CLI_UNFINISHED;
+        }
+        struct err say = {0};
+        if (q < 0)
+                return cli_fail(cli, &e);
+        if (say_stored(cli, id, q, &say) < 0)
+                return cli_fail(cli, &say);
+        return q > 0 ? CLI_WARNINGS : CLI_DONE;
+}
+
+int order_detach(struct cli *cli, const char *id)
+{
+        struct err e = {0};
+        struct catalog_archive a = {0};
+        int q = engine_detach(cli->engine, id, &e);
+        if (q == 0)
+                q = cli_archive(cli, id, &a, &e);
+        if (q < 0)
+                return cli_fail(cli, &e);
+        (void)printf("%s\n", a.name);
+        catalog_archive_done(&a);
+        return CLI_UNFINISHED;
+}

@@ -1,0 +1,9 @@
+/* order.h - an archive that was ordered here, run to its end or left to others. */
+#pragma once
+
+#include "cli.h"
+
+/* Runs archive `id` here, with a progress display, and says what came of it. An exit status. */
+int order_run(struct cli *cli, const char *id);
+/* Lets go of it: a mount, or the next command, does it. Prints its name. */
+int order_detach(struct cli *cli, const char *id);
