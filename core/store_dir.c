@@ -142,6 +142,25 @@ static int dir_check(struct store *s, const char *expected, char *ret_id, struct
         return 0;
 }
 
+/* Whoever comes first names the store: several programs may make it at once. */
+static int write_id(int root, const char *id, const char *json, size_t len, struct err *e)
+{
+        char mine[64];
+        (void)snprintf(mine, sizeof mine, "%s.%.8s", ID_FILE, id); /* fits */
+        int q = io_write_file(root, mine, 0600, json, len, e);
+        if (q < 0)
+                return q;
+        if (renameat2(root, mine, root, ID_FILE, RENAME_NOREPLACE) < 0) {
+                q = errno == EEXIST || (errno == EINVAL && renameat(root, mine, root, ID_FILE) == 0)
+                            ? 0
+                            : -errno;
+                (void)unlinkat(root, mine, 0); /* what is left is only litter */
+        }
+        if (q == 0)
+                q = io_sync_parent(root, ID_FILE);
+        return q < 0 ? err_errno(e, q, "cannot name the store") : 0;
+}
+
 static int dir_init(struct store *s, struct err *e)
 {
         struct dir_store *d = of(s);
@@ -159,7 +178,7 @@ static int dir_init(struct store *s, struct err *e)
                 return err_set(e, -EIO, "no random numbers");
         bytes_hex(raw, sizeof raw, id);
         int n = snprintf(json, sizeof json, "{\"autoglacier\": 1, \"store_id\": \"%s\"}\n", id);
-        return io_write_file(root, ID_FILE, 0600, json, (size_t)n, e);
+        return write_id(root, id, json, (size_t)n, e);
 }
 
 /* ---- uploads ---- */

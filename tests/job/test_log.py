@@ -106,7 +106,8 @@ class Log(JobCase):
                     seen.append(e)
                 time.sleep(0.002)
 
-        reader = threading.Thread(target=poll)
+        reader = threading.Thread(target=poll, daemon=True)
+        self.addCleanup(over.set)
         reader.start()
         programs = [self.start('backup', '-m', 'x', path) for _ in range(6)]
         for p in programs:
