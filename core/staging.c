@@ -19,6 +19,18 @@ static void lock_init(pthread_rwlock_t *lock)
         pthread_rwlockattr_destroy(&attr);
 }
 
+/* What root stages is served to everybody, so its top is a place for everybody, as /tmp is. */
+static int make_current(const struct staging *s, struct err *e)
+{
+        mode_t mode = geteuid() == 0 ? 01777 : 0700;
+        if (mkdirat(s->fd, "current", 0700) < 0)
+                return errno == EEXIST ? 0
+                                       : err_errno(e, -errno, "cannot make %s/current", s->path);
+        if (fchmodat(s->fd, "current", mode, 0) < 0)
+                return err_errno(e, -errno, "cannot give %s/current its mode", s->path);
+        return 0;
+}
+
 int staging_open(const char *path, struct staging **ret, struct err *e)
 {
         int q = io_mkdir_p(path, 0700, e);
@@ -35,8 +47,8 @@ int staging_open(const char *path, struct staging **ret, struct err *e)
         s->sync = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (s->fd < 0 || s->sync < 0)
                 return err_errno(e, -errno, "cannot open the staging folder %s", path);
-        if (mkdirat(s->fd, "current", 0700) < 0 && errno != EEXIST)
-                return err_errno(e, -errno, "cannot make %s/current", path);
+        if ((q = make_current(s, e)) < 0)
+                return q;
         *ret = steal(s);
         return 0;
 }

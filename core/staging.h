@@ -15,7 +15,8 @@
 
 struct staging;
 
-/* Opens (and makes, 0700) the folder. */
+/* Opens (and makes, 0700) the folder. `current/` is made 0700 too, for root 1777: root's mount is
+ * everybody's. */
 int staging_open(const char *path, struct staging **ret, struct err *e);
 void staging_close(struct staging *s);
 DEFINE_CLEANUP(staging_close, struct staging *)

@@ -259,6 +259,25 @@ static void pt_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
         reply_lookup(req, m, dir, name, q);
 }
 
+/* A device node is made with root's rights, which the kernel has checked, and then given to who
+ * asked for it. A folder with the set-group-id bit has given it its group already. Giving away
+ * takes bits of the mode. */
+static int make_device(
+        fuse_req_t req, const struct inode *dir, const char *name, mode_t mode, dev_t rdev)
+{
+        const struct fuse_ctx *ctx = fuse_req_ctx(req);
+        struct stat st;
+        if (fstat(dir->fd, &st) < 0 || mknodat(dir->fd, name, mode, rdev) < 0)
+                return errno;
+        gid_t gid = st.st_mode & S_ISGID ? st.st_gid : ctx->gid;
+        if (ctx->uid == 0 && (gid == 0 || st.st_mode & S_ISGID))
+                return 0;
+        if (fchownat(dir->fd, name, ctx->uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+                fchmodat(dir->fd, name, mode & 07777, 0) < 0)
+                return errno;
+        return 0;
+}
+
 static void pt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
         struct mount *m = mount_of(req);
@@ -268,16 +287,13 @@ static void pt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
                 fuse_reply_err(req, q);
                 return;
         }
-        /* Device nodes take root's rights, which the kernel has checked; they are then given away.
-         */
-        bool device = S_ISCHR(mode) || S_ISBLK(mode);
-        struct creds c = device ? (struct creds){0} : creds_take(req);
-        q = mknodat(dir->fd, name, mode, rdev) < 0 ? errno : 0;
-        creds_back(&c);
-        if (!q && device &&
-                fchownat(dir->fd, name, fuse_req_ctx(req)->uid, fuse_req_ctx(req)->gid,
-                        AT_SYMLINK_NOFOLLOW) < 0)
-                q = errno;
+        if (S_ISCHR(mode) || S_ISBLK(mode)) {
+                q = make_device(req, dir, name, mode, rdev);
+        } else {
+                struct creds c = creds_take(req);
+                q = mknodat(dir->fd, name, mode, rdev) < 0 ? errno : 0;
+                creds_back(&c);
+        }
         reply_lookup(req, m, dir, name, q);
 }
 

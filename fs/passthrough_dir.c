@@ -25,7 +25,9 @@ static struct folder *folder_of(const struct fuse_file_info *fi)
 void pt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
         struct inode *i = passthrough_inode(mount_of(req), ino);
-        int fd = openat(i->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc); /* "." would ask for the right to search it */
+        int fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *d = fd < 0 ? NULL : fdopendir(fd);
         struct folder *f = d ? calloc(1, sizeof *f) : NULL;
         if (!f) {
@@ -110,9 +112,14 @@ static int put_real(struct listing *l, const struct dirent *de, off_t next)
         struct fuse_entry_param e = {.attr = st};
         /* With many descriptors in use, names alone have to do. */
         bool lookup = l->plus && !is_dot(de->d_name) && !inode_table_crowded(l->m->inodes);
-        if (lookup && passthrough_lookup(l->m, l->dir, de->d_name, &e) != 0)
+        int q = lookup ? passthrough_lookup(l->m, l->dir, de->d_name, &e) : 0;
+        if (q == ENOENT)
                 return 0; /* gone in between */
-        int q = put(l, de->d_name, &st, &e, next);
+        if (q) {          /* a folder that may be read but not searched */
+                lookup = false;
+                e = (struct fuse_entry_param){.attr = st};
+        }
+        q = put(l, de->d_name, &st, &e, next);
         if (q && lookup)
                 inode_forget(l->m, (struct inode *)e.ino, 1);
         return q;

@@ -61,6 +61,18 @@ static void end_handle(struct mount *m, struct inode *i, struct fuse_file_info *
         free(h);
 }
 
+/* Who cuts a file takes its set-id bits away, unless root does: so it is cut as the caller. */
+static int open_backing(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
+{
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        struct creds c = fi->flags & O_TRUNC ? creds_take(req) : (struct creds){0};
+        int fd = open(proc, backing_flags(fi->flags));
+        int q = fd < 0 ? errno : 0;
+        creds_back(&c);
+        return q ? q : make_handle(mount_of(req), i, fd, fi);
+}
+
 void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
         struct mount *m = mount_of(req);
@@ -71,10 +83,7 @@ void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 fuse_reply_err(req, q);
                 return;
         }
-        char proc[PROC_PATH];
-        passthrough_proc(i->fd, proc);
-        int fd = open(proc, backing_flags(fi->flags));
-        q = fd < 0 ? errno : make_handle(m, i, fd, fi);
+        q = open_backing(req, i, fi);
         if (change)
                 staging_leave(m->staging);
         if (q)
