@@ -12,11 +12,6 @@
 
 /* ---- descriptions ---- */
 
-static bool is_plain(char c)
-{
-        return c > ' ' && c < 0x7f;
-}
-
 static bool stands_for_itself(char c)
 {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -45,25 +40,30 @@ static size_t encode(const char *s, size_t n, char out[13])
         return len;
 }
 
+/* Appends what fits of `s`; false if that is not all. */
+static bool add_encoded(char *out, size_t *at, const char *s)
+{
+        while (*s) {
+                char piece[13];
+                size_t bytes = character(s), len = encode(s, bytes, piece);
+                if (*at + len > GLACIER_DESCRIPTION_MAX)
+                        return false;
+                memcpy(out + *at, piece, len);
+                *at += len;
+                s += bytes;
+        }
+        return true;
+}
+
 int glacier_description(const char *name, const char *text, char ret[GLACIER_DESCRIPTION_MAX + 1])
 {
-        for (const char *p = name; *p; p++)
-                if (!is_plain(*p))
-                        return -ENAMETOOLONG;
-        int n = snprintf(ret, GLACIER_DESCRIPTION_MAX + 1, MARK "%s", name);
-        if (n < 0 || n > GLACIER_DESCRIPTION_MAX)
+        size_t at = strlen(MARK);
+        memcpy(ret, MARK, at);
+        if (!add_encoded(ret, &at, name))
                 return -ENAMETOOLONG;
-        size_t at = (size_t)n;
-        if (text && *text && at < GLACIER_DESCRIPTION_MAX)
+        if (text && *text && at < GLACIER_DESCRIPTION_MAX) {
                 ret[at++] = ' ';
-        while (text && *text) {
-                char piece[13];
-                size_t bytes = character(text), len = encode(text, bytes, piece);
-                if (at + len > GLACIER_DESCRIPTION_MAX)
-                        break;
-                memcpy(ret + at, piece, len);
-                at += len;
-                text += bytes;
+                (void)add_encoded(ret, &at, text); /* the rest is in the catalogue */
         }
         ret[at] = 0;
         return 0;
@@ -72,12 +72,22 @@ int glacier_description(const char *name, const char *text, char ret[GLACIER_DES
 bool glacier_description_name(const char *description, char *ret, size_t size)
 {
         const char *p = startswith(description, MARK);
-        size_t n = p ? strcspn(p, " ") : 0;
-        if (n == 0 || n >= size)
-                return false;
-        memcpy(ret, p, n);
-        ret[n] = 0;
-        return true;
+        size_t n = 0;
+        for (; p && *p && *p != ' '; p++, n++) {
+                char hex[3] = {0};
+                if (n + 1 >= size)
+                        return false;
+                ret[n] = *p;
+                if (*p != '%')
+                        continue;
+                memcpy(hex, p + 1, strnlen(p + 1, 2));
+                if (bytes_unhex(hex, &ret[n], 1) < 0 || ret[n] == 0)
+                        return false;
+                p += 2;
+        }
+        if (n > 0)
+                ret[n] = 0;
+        return n > 0;
 }
 
 int64_t glacier_time(const char *s)

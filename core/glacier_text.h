@@ -4,8 +4,9 @@
  *
  *     autoglacier:NAME [text]
  *
- * NAME is the object's name; text, which may be missing, is the user's, percent-encoded as
- * urllib.parse.quote() does, cut at a character where it is too long. The inventory is the JSON
+ * NAME is the object's name, text the user's, which may be missing and is cut at a character where
+ * it is too long; both percent-encoded as urllib.parse.quote() does: the names that autoglacier
+ * gives stand there as they are. The inventory is the JSON
  * that GetJobOutput gives (Amazon S3 Glacier Developer Guide, "Get Job Output"); it is read as a
  * stream and never whole in memory. Any thread; a reader belongs to one at a time. */
 #pragma once
@@ -15,7 +16,7 @@
 
 #define GLACIER_DESCRIPTION_MAX 1024
 
-/* text NULL: none. -ENAMETOOLONG if the name alone does not fit or is not plain. */
+/* text NULL: none. -ENAMETOOLONG if the name alone does not fit. */
 int glacier_description(const char *name, const char *text, char ret[GLACIER_DESCRIPTION_MAX + 1]);
 /* The name in a description into `ret` of `size` bytes; false if the description is not ours. */
 bool glacier_description_name(const char *description, char *ret, size_t size);

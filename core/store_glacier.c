@@ -90,6 +90,8 @@ int glacier_describe(struct glacier *g, char ret_id[33], uint64_t *ret_archives,
 
 int glacier_ready(struct glacier *g, struct err *e)
 {
+        if (store_stopped(&g->base))
+                return err_set(e, -ECANCELED, "stopped");
         pthread_mutex_lock(&g->lock);
         int q = g->book ? 0 : glacier_book_open(g->book_path, &g->book, e);
         bool known = *g->id;
@@ -331,6 +333,9 @@ int store_glacier_new(
         const struct config *config, const char *url, struct store **ret, struct err *e)
 {
         const char *vault = startswith(url, "glacier://");
+        if (!config)
+                return err_set(
+                        e, -EINVAL, "a vault needs a configuration: it says where names are kept");
         if (!vault || !is_vault_name(vault))
                 return err_set(e, -EINVAL,
                         "%s: a vault is written glacier://NAME, of letters, digits, '_', '-', '.'",
@@ -344,7 +349,7 @@ int store_glacier_new(
         g->base = (struct store){
                 .ops = &glacier_ops,
                 .traits = {.cold = true,
-                        .max_object = (uint64_t)MAX_PARTS * 4 * GiB,
+                        .max_object = MAX_PARTS * GiB, /* the largest part is 1 GiB */
                         .part_size = PART_SIZE,
                         .max_parts = MAX_PARTS,
                         .kind = "glacier"},

@@ -175,6 +175,13 @@ int glacier_resume(struct store *s, const struct store_new *n, const char *token
 
 /* ---- parts ---- */
 
+/* The vault got other bytes than were signed for: a wire's fault, to be sent again. */
+static bool came_over_damaged(const struct aws_answer *a)
+{
+        return streq(a->code, "InvalidParameterValueException") &&
+               (strcasestr(a->message, "checksum") || strcasestr(a->message, "sha256"));
+}
+
 int glacier_put_part(struct store_upload *base, const struct store_part *p, struct err *e)
 {
         struct glacier *g = vault_of(base);
@@ -198,6 +205,8 @@ int glacier_put_part(struct store_upload *base, const struct store_part *p, stru
                 .sha256 = p->sha256,
                 .counts = true};
         int q = glacier_call(g, &c, &a, e);
+        if (q < 0 && came_over_damaged(&a))
+                return err_set(e, -EAGAIN, "part %u of %s came over damaged", p->number, u->name);
         if (q < 0)
                 return q == -ENOENT ? err_set(e, q,
                                               "the vault does not know the upload of %s any more: "
@@ -250,7 +259,8 @@ int glacier_finish(struct store_upload *base, uint64_t size, const uint8_t tree_
         if (q == 0)
                 q = complete(g, u->id, &o, e);
         if (q == 0 && ret_address)
-                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s", o.archive); /* fits */
+                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s",
+                        o.name); /* the book knows the archive's id */
         if (q != -EAGAIN && q != -EBUSY)
                 free(u);
         return q;
@@ -297,7 +307,7 @@ static int note_unwanted(
         char name[GLACIER_NAME_MAX];
         if (!id || strlen(id) >= GLACIER_ID_MAX || !text ||
                 !glacier_description_name(text, name, sizeof name) || !startswith(name, prefix) ||
-                keep(ctx, name, id))
+                (keep && keep(ctx, name, id)))
                 return 0;
         void *v = reallocarray(l->v, l->n + 1, sizeof *l->v);
         if (!v)

@@ -39,8 +39,15 @@ static void name_that_does_not_fit_is_refused(void **state _unused_)
         memset(name, 'n', sizeof name);
         name[sizeof name - 1] = 0;
         assert_int_equal(glacier_description(name, NULL, d), -ENAMETOOLONG);
-        assert_int_equal(glacier_description("a b", NULL, d), -ENAMETOOLONG);
-        assert_int_equal(glacier_description("ü", NULL, d), -ENAMETOOLONG);
+}
+
+static void any_name_comes_back_from_its_description(void **state _unused_)
+{
+        char d[GLACIER_DESCRIPTION_MAX + 1], name[64];
+        assert_int_equal(glacier_description("a b/ü%41+\n\x7f", "text", d), 0);
+        assert_string_equal(d, "autoglacier:a%20b/%C3%BC%2541%2B%0A%7F text");
+        assert_true(glacier_description_name(d, name, sizeof name));
+        assert_string_equal(name, "a b/ü%41+\n\x7f");
 }
 
 static void description_of_somebody_else_is_not_ours(void **state _unused_)
@@ -50,6 +57,10 @@ static void description_of_somebody_else_is_not_ours(void **state _unused_)
         assert_false(glacier_description_name("autoglacier:", name, sizeof name));
         assert_false(glacier_description_name("autoglacier: x", name, sizeof name));
         assert_false(glacier_description_name("autoglacier:longername x", name, sizeof name));
+        assert_false(glacier_description_name("autoglacier:a%0", name, sizeof name));
+        assert_false(glacier_description_name("autoglacier:a%", name, sizeof name));
+        assert_false(glacier_description_name("autoglacier:a%00b", name, sizeof name));
+        assert_false(glacier_description_name("autoglacier:a%zz", name, sizeof name));
 }
 
 static void times_are_read_to_the_nanosecond(void **state _unused_)
@@ -161,6 +172,7 @@ int main(void)
                 cmocka_unit_test(description_holds_the_name_and_the_text_percent_encoded),
                 cmocka_unit_test(long_text_is_cut_between_characters),
                 cmocka_unit_test(name_that_does_not_fit_is_refused),
+                cmocka_unit_test(any_name_comes_back_from_its_description),
                 cmocka_unit_test(description_of_somebody_else_is_not_ours),
                 cmocka_unit_test(times_are_read_to_the_nanosecond),
                 cmocka_unit_test(inventory_reads_the_same_in_pieces_of_any_size),

@@ -5,7 +5,9 @@
  * Endpoint, region and keys come from the AWS_* variables. */
 #include "bytes.h"
 #include "clock.h"
+#include "config.h"
 #include "err.h"
+#include "io.h"
 #include "store.h"
 #include "stores.h"
 #include "tree_hash.h"
@@ -41,23 +43,38 @@ static void ok_at(int q, const char *file, int line)
 
 struct setup {
         char dir[64], url[400];
+        struct config *config; /* vaults need a folder for their names */
         struct store *s;
 };
+
+static void make_config(struct setup *u)
+{
+        char text[200];
+        (void)snprintf(u->dir, sizeof u->dir, "/tmp/ag-store-XXXXXX");
+        assert_non_null(mkdtemp(u->dir));
+        assert_int_equal(setenv("AUTOGLACIER_HOME", u->dir, 1), 0);
+        int n = snprintf(text, sizeof text, "{\"VAULT\": \"%.100s\"}", u->url);
+        OK(config_parse(text, (size_t)n, "test", &u->config, E));
+        OK(io_mkdir_p(u->config->data, 0700, E));
+}
 
 static int set_up(void **state)
 {
         static unsigned n;
         struct setup *u = calloc(1, sizeof *u);
         if (base_url) {
-                (void)snprintf(u->url, sizeof u->url, "%s/%d-%u-%lld", base_url, (int)getpid(), ++n,
-                        (long long)clock_now());
+                bool vault = startswith(base_url, "glacier:") != NULL; /* these have no folders */
+                (void)snprintf(u->url, sizeof u->url, "%s%c%d-%u-%lld", base_url, vault ? '-' : '/',
+                        (int)getpid(), ++n, (long long)clock_now());
+                if (vault)
+                        make_config(u);
         } else {
                 (void)snprintf(u->dir, sizeof u->dir, "/tmp/ag-store-XXXXXX");
                 if (!mkdtemp(u->dir))
                         return -1;
                 (void)snprintf(u->url, sizeof u->url, "dir:%s/store", u->dir);
         }
-        OK(stores_open(NULL, u->url, "STANDARD", &u->s, E));
+        OK(stores_open(u->config, u->url, "STANDARD", &u->s, E));
         OK(store_init(u->s, E));
         *state = u;
         return 0;
@@ -75,6 +92,7 @@ static int tear_down(void **state)
         OK(store_sweep(u->s, "", NULL, NULL, E));
         OK(store_list(u->s, "", remove_one, u->s, E));
         store_close(u->s);
+        config_free(u->config);
         if (*u->dir) {
                 char command[128];
                 (void)snprintf(command, sizeof command, "rm -rf %s", u->dir);
@@ -148,8 +166,21 @@ static void put_object(struct store *s, const struct store_new *n, const struct 
         assert_string_equal(address, n->name);
 }
 
+/* Thaws it where that is needed; the emulator takes no time for it. */
+static void make_ready(struct store *s, const char *name)
+{
+        struct store_state st;
+        OK(store_state(s, name, &st, E));
+        if (st.access == STORE_COLD) {
+                OK(store_thaw(s, name, &(struct store_thaw){.tier = "bulk", .days = 1}, E));
+                OK(store_state(s, name, &st, E));
+        }
+        assert_int_equal(st.access, STORE_READY);
+}
+
 static void same(struct store *s, const char *name, const struct content *c)
 {
+        make_ready(s, name);
         uint8_t *back = malloc(c->len);
         OK(store_get(s, name, back, c->len, 0, E));
         assert_memory_equal(back, c->data, c->len);
@@ -179,7 +210,7 @@ static void a_place_without_an_id_is_refused(void **state)
         char url[450];
         struct store *other;
         (void)snprintf(url, sizeof url, "%s-none", u->url);
-        OK(stores_open(NULL, url, "STANDARD", &other, E));
+        OK(stores_open(u->config, url, "STANDARD", &other, E));
         FAILS(-ENODEV, store_check(other, NULL, NULL, E));
         store_close(other);
 }
@@ -196,7 +227,6 @@ static void an_object_of_several_parts_comes_back_as_it_was(void **state)
         struct store_state st;
         OK(store_state(s, n.name, &st, E));
         assert_int_equal(st.size, c.len);
-        assert_int_equal(st.access, STORE_READY);
         same(s, n.name, &c);
         uint8_t some[100];
         OK(store_get(s, n.name, some, sizeof some, PART - 50, E));
@@ -367,7 +397,7 @@ static void index_objects_of_one_and_of_several_parts(void **state)
         put_object(s, &n, &d);
         same(s, n.name, &d);
         OK(store_state(s, n.name, &st, E));
-        assert_int_equal(st.access, STORE_READY);
+        assert_int_equal(st.size, d.len);
         free(c.data);
         free(d.data);
 }
