@@ -1,0 +1,129 @@
+/* Whole compressed files as a stream: what the usual tools wrote, joined, cut, broken. */
+#include "compress.h"
+
+#include "buf.h"
+#include "io.h"
+#include "tree.h"
+
+struct source {
+        struct buf data;
+        size_t at, piece; /* bytes a read at most */
+};
+
+static ssize_t pull(void *ctx, void *data, size_t len, _unused_ struct err *e)
+{
+        struct source *s = ctx;
+        size_t n = MIN(MIN(len, s->piece), s->data.len - s->at);
+        if (n > 0)
+                memcpy(data, s->data.data + s->at, n);
+        s->at += n;
+        return (ssize_t)n;
+}
+
+static int decode(struct source *s, enum compress_kind kind, struct buf *ret)
+{
+        _cleanup_(compress_decoder_freep) struct compress_decoder *d = NULL;
+        struct err e = {0};
+        char chunk[5000];
+        assert_int_equal(compress_decoder_new(kind, pull, s, &d, &e), 0);
+        for (;;) {
+                ssize_t n = compress_decoder_read(d, chunk, sizeof chunk, &e);
+                if (n < 0)
+                        assert_true(*e.text);
+                if (n <= 0)
+                        return (int)n;
+                buf_add(ret, chunk, (size_t)n);
+        }
+}
+
+static const struct kind {
+        enum compress_kind kind;
+        const char *tool;
+} kinds[] = {
+        {COMPRESS_NONE, "cat"},
+        {COMPRESS_LZMA, "xz -c"},
+        {COMPRESS_GZIP, "gzip -c"},
+        {COMPRESS_BZIP2, "bzip2 -c"},
+        {COMPRESS_ZSTD, "zstd -qc"},
+};
+
+static char dir[64];
+
+static int setup(_unused_ void **state)
+{
+        tree_setup(dir);
+        tree_sh("cd $T && for i in $(seq 20000); do echo line $i; done >a && "
+                "head -c 200000 /dev/urandom >b && cat a b >ab");
+        return 0;
+}
+
+static int teardown(_unused_ void **state)
+{
+        tree_remove(dir);
+        return 0;
+}
+
+static void load(const char *name, struct buf *ret)
+{
+        _cleanup_free_ char *path = io_join(dir, name);
+        assert_int_equal(io_read_file(AT_FDCWD, path, 16 * MiB, ret, NULL), 0);
+}
+
+static void files_of_the_usual_tools_joined_come_out_whole(_unused_ void **state)
+{
+        _cleanup_buf_ struct buf want = BUF_INIT;
+        load("ab", &want);
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                _cleanup_buf_ struct buf command = BUF_INIT;
+                buf_addf(&command, "cd $T && { %s <a && %s <b; } >packed", kinds[i].tool,
+                        kinds[i].tool);
+                tree_sh(buf_str(&command));
+                for (size_t piece = 7; piece < 200000; piece *= 113) {
+                        struct source s = {.piece = piece};
+                        _cleanup_buf_ struct buf got = BUF_INIT;
+                        load("packed", &s.data);
+                        assert_int_equal(decode(&s, kinds[i].kind, &got), 0);
+                        assert_int_equal(got.len, want.len);
+                        assert_memory_equal(got.data, want.data, want.len);
+                        buf_done(&s.data);
+                }
+        }
+}
+
+static void what_is_cut_or_altered_is_refused(_unused_ void **state)
+{
+        for (size_t i = 1; i < ARRAY_SIZE(kinds); i++) {
+                _cleanup_buf_ struct buf command = BUF_INIT;
+                buf_addf(&command, "cd $T && %s <a >packed", kinds[i].tool);
+                tree_sh(buf_str(&command));
+                struct source s = {.piece = 4096};
+                load("packed", &s.data);
+                size_t whole = s.data.len;
+                const size_t cuts[] = {0, 1, 5, whole / 2, whole - 1};
+                for (size_t k = 0; k < ARRAY_SIZE(cuts); k++) {
+                        _cleanup_buf_ struct buf got = BUF_INIT;
+                        s.data.len = cuts[k];
+                        s.at = 0;
+                        assert_int_equal(decode(&s, kinds[i].kind, &got), -EPROTO);
+                }
+                _cleanup_buf_ struct buf got = BUF_INIT;
+                s.data.len = whole;
+                s.at = 0;
+                s.data.data[0] ^= 1;
+                assert_int_equal(decode(&s, kinds[i].kind, &got), -EPROTO);
+                s.data.data[0] ^= 1;
+                buf_addc(&s.data, 'x'); /* litter behind the end */
+                s.at = 0;
+                assert_int_equal(decode(&s, kinds[i].kind, &got), -EPROTO);
+                buf_done(&s.data);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(files_of_the_usual_tools_joined_come_out_whole),
+                cmocka_unit_test(what_is_cut_or_altered_is_refused),
+        };
+        return cmocka_run_group_tests_name("compress", tests, setup, teardown);
+}
