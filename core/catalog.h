@@ -104,6 +104,12 @@ int catalog_archive_each(struct catalog *c, int (*each)(void *ctx, const struct 
 /* State, error text and retry_at together; stamps `changed` (and `stored`). */
 int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_state s,
         const char *error, int64_t retry_at, struct err *e);
+/* It is stored: `s` is ARCHIVE_STORED or ARCHIVE_INCOMPLETE, `when` the time that its manifest has,
+ * so that what is read back from the store says the same. No error is left. */
+int catalog_archive_set_stored(
+        struct catalog *c, const char *id, enum archive_state s, int64_t when, struct err *e);
+/* Where it was found again: the store is the same, its URL need not be. */
+int catalog_archive_set_store(struct catalog *c, const char *id, const char *url, struct err *e);
 /* Everything packed so far is forgotten: members, volumes, blocks, parts, lists, counters; the row
  * stays as it was when it was queued. The log stays. */
 int catalog_archive_restart(struct catalog *c, const char *id, struct err *e);

@@ -22,6 +22,24 @@ int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_st
         return must_exist(q, id, e);
 }
 
+int catalog_archive_set_stored(
+        struct catalog *c, const char *id, enum archive_state s, int64_t when, struct err *e)
+{
+        int q = catalog_write(c, true, e,
+                "UPDATE archive SET state = ?2, error = '', retry_at = 0, changed = ?3, stored = "
+                "?3 "
+                "WHERE id = ?1",
+                "sdi", id, (int)s, when);
+        return must_exist(q, id, e);
+}
+
+int catalog_archive_set_store(struct catalog *c, const char *id, const char *url, struct err *e)
+{
+        return must_exist(catalog_write(c, true, e,
+                                  "UPDATE archive SET store_url = ?2 WHERE id = ?1", "ss", id, url),
+                id, e);
+}
+
 static int write_columns(struct catalog *c, const char *sql, int when,
         const struct catalog_archive *a, struct err *e)
 {

@@ -52,6 +52,19 @@ static int set_state(
         return q;
 }
 
+/* With the time that the manifest has: what `recover` reads from it then is the same. */
+static int set_stored(struct run *r, enum archive_state s, struct err *e)
+{
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_archive_set_stored(r->catalog, r->a.id, s, r->written, e);
+        pthread_mutex_unlock(&r->lock);
+        if (q == 0) {
+                r->a.state = s;
+                changed(r);
+        }
+        return q;
+}
+
 int run_tick(struct run *r, struct err *e)
 {
         if (atomic_load(r->env->stop))
@@ -172,7 +185,7 @@ static int finish(struct run *r, struct err *e)
         run_event(r, 'i', "%s: %s, %s in %s", incomplete ? "stored, but not everything" : "stored",
                 WORDS(r->a.n_files, "file", NULL), WORDS(r->a.bytes, "byte", NULL),
                 WORDS(r->a.stored_bytes, "byte", NULL));
-        q = set_state(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, e);
+        q = set_stored(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, e);
         crash_point("stored");
         if (q == 0)
                 volumes_sweep(r);

@@ -75,6 +75,7 @@ struct run {
         struct store_upload *upload;
         char *object;
         atomic_uint_fast64_t sent; /* bytes of finished parts; with a spool, of confirmed volumes */
+        int64_t written;           /* when the manifest was, ns */
 
         /* Only where the store is reached over a network. */
         struct watch watch;

@@ -1,5 +1,6 @@
 #include "commit_internal.h"
 
+#include "clock.h"
 #include "config.h"
 #include "crash.h"
 #include "io.h"
@@ -294,7 +295,8 @@ static int manifest_temp(struct run *r, int *ret_fd, struct err *e)
         if (fd < 0)
                 return err_errno(e, -errno, "cannot make a file in %s", dir);
         uint64_t size;
-        int q = manifest_write(r->catalog, r->a.id, fd, &size, e);
+        r->written = clock_now();
+        int q = manifest_write(r->catalog, r->a.id, r->written, fd, &size, e);
         if (q < 0)
                 return q;
         if (lseek(fd, 0, SEEK_SET) < 0)

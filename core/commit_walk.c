@@ -1,5 +1,6 @@
 #include "commit_internal.h"
 
+#include "clock.h"
 #include "config.h"
 #include "gather.h"
 #include "io.h"
@@ -350,7 +351,7 @@ static int manifest_file(struct run *r, int *ret_fd, uint64_t *ret_size, struct 
                 size = (uint64_t)st.st_size;
         } else {
                 pthread_mutex_lock(&r->lock);
-                int q = manifest_write(r->catalog, r->a.id, fd, &size, e);
+                int q = manifest_write(r->catalog, r->a.id, clock_now(), fd, &size, e);
                 pthread_mutex_unlock(&r->lock);
                 if (q < 0)
                         return q;

@@ -82,10 +82,12 @@ static int settle_prepared(struct engine *g, struct catalog *c, const char *id, 
         int q = catalog_archive_get(c, id, &a, e);
         if (q < 0)
                 return q == -ENOENT ? 0 : q;
-        bool has_tree = a.has_tree, prepared = a.state == ARCHIVE_PREPARED;
+        bool has_tree = a.has_tree, prepared = a.state == ARCHIVE_PREPARED, read = a.released;
         catalog_archive_done(&a);
         if (!prepared)
                 return 0;
+        if (read) /* a `recover` was cut off while it read this one; the next reads it again */
+                return catalog_archive_remove(c, id, e);
         if (!has_tree || !staging_frozen_is_empty(g->staging, id))
                 return catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
         q = staging_release(g->staging, id, e);

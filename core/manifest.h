@@ -42,8 +42,10 @@ struct catalog;
 
 /* Writes the manifest of archive `id` as it stands in the catalogue to fd, padded with spaces
  * before a last newline to a multiple of 512 bytes; *ret_size is its length. Counts are made from
- * the members that are there, whatever the row says. Two runs differ in "written_unix". */
-int manifest_write(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e);
+ * the members that are there, whatever the row says. `when` is what "written_unix" says: the time
+ * at which the archive counts as stored, once this is the manifest in the store. */
+int manifest_write(
+        struct catalog *c, const char *id, int64_t when, int fd, uint64_t *ret_size, struct err *e);
 
 /* The locator: one record of exactly 512 bytes that follows the manifest inside the same tar member
  * and so stands right before the tar's two end blocks. A line of its own:

@@ -357,8 +357,9 @@ static int finish(struct reader *r)
         r->a.stored_bytes = r->stored;
         q = catalog_archive_update(r->c, &r->a, r->e);
         if (q == 0)
-                q = catalog_archive_set_state(r->c, r->a.id,
-                        r->a.n_returned > 0 ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, "", 0, r->e);
+                q = catalog_archive_set_stored(r->c, r->a.id,
+                        r->a.n_returned > 0 ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, r->a.stored,
+                        r->e);
         return q < 0 ? q : catalog_archive_settle(r->c, r->a.id, r->e);
 }
 

@@ -91,8 +91,8 @@ static void add_words(struct buf *b, const char *key, const char *s)
 
 /* ---- lines ---- */
 
-static int write_head(
-        struct writer *w, const struct catalog_archive *a, const struct catalog_totals *t)
+static int write_head(struct writer *w, const struct catalog_archive *a,
+        const struct catalog_totals *t, int64_t when)
 {
         struct buf *b = &w->out;
         char created[CLOCK_TEXT_MAX];
@@ -116,7 +116,7 @@ static int write_head(
                 add_text(b, texts[i].key, texts[i].value);
         add_words(b, "recipients", a->recipients);
         add_time(b, "created_unix", a->created);
-        add_time(b, "written_unix", clock_now());
+        add_time(b, "written_unix", when);
         buf_addf(b, ",\"level\":%d", a->level);
         const struct {
                 const char *key;
@@ -236,12 +236,13 @@ static int write_end(struct writer *w)
         return spill(w, 0);
 }
 
-static int write_all(struct writer *w, struct catalog *c, const struct catalog_archive *a)
+static int write_all(
+        struct writer *w, struct catalog *c, const struct catalog_archive *a, int64_t when)
 {
         struct catalog_totals t;
         int q = catalog_member_totals(c, a->id, &t, w->e);
         if (q == 0)
-                q = write_head(w, a, &t);
+                q = write_head(w, a, &t, when);
         if (q == 0)
                 q = catalog_members_each(c, a->id, false, write_member, w, w->e);
         if (q == 0)
@@ -253,13 +254,14 @@ static int write_all(struct writer *w, struct catalog *c, const struct catalog_a
         return q < 0 ? q : write_end(w);
 }
 
-int manifest_write(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e)
+int manifest_write(
+        struct catalog *c, const char *id, int64_t when, int fd, uint64_t *ret_size, struct err *e)
 {
         struct catalog_archive a = {0};
         struct writer w = {.fd = fd, .e = e};
         int q = catalog_archive_get(c, id, &a, e);
         if (q == 0)
-                q = write_all(&w, c, &a);
+                q = write_all(&w, c, &a, when);
         buf_done(&w.out);
         catalog_archive_done(&a);
         if (q < 0)

@@ -12,6 +12,7 @@ extern const struct cli_command cmd_genkeys;
 extern const struct cli_command cmd_init;
 extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_mount;
+extern const struct cli_command cmd_recover;
 extern const struct cli_command cmd_restore;
 extern const struct cli_command cmd_run;
 extern const struct cli_command cmd_show;

@@ -18,6 +18,7 @@ static const struct cli_command *const commands[] = {
         &cmd_stored,
         &cmd_restore,
         &cmd_unlock,
+        &cmd_recover,
         &cmd_verify,
         &cmd_decrypt,
         &cmd_config,

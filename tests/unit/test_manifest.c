@@ -52,7 +52,7 @@ static char *write_text(struct catalog *c, size_t *ret_len)
         uint64_t size;
         _cleanup_close_ int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
-        OK(manifest_write(c, A, fd, &size, E));
+        OK(manifest_write(c, A, 1, fd, &size, E));
         char *text = calloc(1, (size_t)size + 1);
         assert_non_null(text);
         assert_int_equal(io_pread_full(fd, text, (size_t)size + 1, 0), size);
@@ -138,7 +138,7 @@ static void manifest_of_an_unknown_archive_is_refused(void **state)
 {
         struct scratch *s = *state;
         uint64_t size = 4711;
-        FAILS(manifest_write(s->c, "none", 1, &size, E), -ENOENT);
+        FAILS(manifest_write(s->c, "none", 1, 1, &size, E), -ENOENT);
         assert_int_equal(size, 4711);
 }
 
@@ -148,7 +148,7 @@ static void full_disk_stops_the_manifest(void **state)
         uint64_t size;
         put_whole_archive(s->c);
         _cleanup_close_ int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
-        FAILS(manifest_write(s->c, A, fd, &size, E), -ENOSPC);
+        FAILS(manifest_write(s->c, A, 1, fd, &size, E), -ENOSPC);
 }
 
 /* ---- round trip ---- */

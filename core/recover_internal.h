@@ -1,0 +1,56 @@
+/* recover_internal.h - what the recover_*.c files share, and nobody else.
+ *
+ * Floor 5. One thread. */
+#pragma once
+
+#include "compress.h"
+#include "recover.h"
+#include "seal.h"
+
+/* One object of the store whose name is one of ours. */
+struct recover_object {
+        char *name, *origin, *id;
+        unsigned volume; /* 0: the manifest */
+        enum compress_kind kind;
+        uint64_t size;
+        int64_t modified; /* ns, by the store */
+};
+
+struct recover_list {
+        struct recover_object *v; /* by id, origin, volume: an archive's stand together */
+        size_t n, cap;
+        struct err *e;
+};
+int recover_list_read(struct store *s, struct recover_list *ret, struct err *e);
+void recover_list_done(struct recover_list *l);
+
+/* The objects of one archive. */
+struct recover_group {
+        const struct recover_object *manifest; /* NULL: missing */
+        const struct recover_object *volumes;
+        size_t n;
+        const char *id, *origin;
+};
+
+struct recover {
+        struct catalog *catalog;
+        struct store *store;
+        const struct recover_params *params;
+};
+
+/* An object opened for reading: its header says that it is what its name says. */
+struct recover_open {
+        struct store *store;
+        const struct recover_object *object;
+        struct seal_reader *seal;
+};
+int recover_open(
+        struct recover *r, const struct recover_object *o, struct recover_open *ret, struct err *e);
+void recover_close(struct recover_open *o);
+
+/* Fills the catalogue from the copy of the manifest at the end of the last volume. -EPROTO: there
+ * is none: the last volume is missing, or was never finished. */
+int recover_from_tail(struct recover *r, const struct recover_group *g, struct err *e);
+/* Volumes that are in the store and not in the catalogue: the copy was written before they were
+ * confirmed. Reads them whole, for their hash, where that costs nothing. */
+int recover_volumes(struct recover *r, const struct recover_group *g, struct err *e);
