@@ -60,7 +60,8 @@ static int set_stored(struct run *r, enum archive_state s, struct err *e)
         pthread_mutex_unlock(&r->lock);
         if (q == 0) {
                 r->a.state = s;
-                changed(r);
+                watch_state(r, s);
+                run_changed(r);
         }
         return q;
 }
