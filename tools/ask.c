@@ -56,12 +56,12 @@ static int read_hidden(int fd, const char *prompt, struct secret **ret)
                 return -errno;
         hidden = before;
         hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
-        if (tcsetattr(fd, TCSAFLUSH, &hidden) < 0)
+        if (tcsetattr(fd, TCSADRAIN, &hidden) < 0)
                 return -errno;
         put(fd, prompt);
         int q = read_line(fd, ret);
         put(fd, "\n");
-        (void)tcsetattr(fd, TCSAFLUSH, &before); /* the one that was there a moment ago */
+        (void)tcsetattr(fd, TCSADRAIN, &before); /* the one that was there a moment ago */
         return q;
 }
 

@@ -33,10 +33,22 @@ int cli_catalog(struct cli *cli, bool work, struct err *e)
         return q < 0 || cli->catalog ? q : engine_catalog(cli->engine, &cli->catalog, e);
 }
 
+/* The shell's completion makes "~/glacier/archives/NAME/" of a name: that will do, too. */
+static char *last_part(const char *word)
+{
+        size_t n = strlen(word);
+        while (n > 0 && word[n - 1] == '/')
+                n--;
+        const char *slash = memrchr(word, '/', n);
+        const char *from = slash ? slash + 1 : word;
+        return strndup(from, (size_t)(word + n - from));
+}
+
 int cli_archive(struct cli *cli, const char *word, struct catalog_archive *ret, struct err *e)
 {
-        int q = cli_catalog(cli, false, e);
-        return q < 0 ? q : catalog_archive_resolve(cli->catalog, word, ret, e);
+        _cleanup_free_ char *name = last_part(word);
+        int q = name ? cli_catalog(cli, false, e) : err_oom(e);
+        return q < 0 ? q : catalog_archive_resolve(cli->catalog, name, ret, e);
 }
 
 int cli_store(struct cli *cli, const struct catalog_archive *a, struct store **ret, struct err *e)

@@ -94,12 +94,8 @@ static int run(struct cli *cli)
         struct look l = {.text = BUF_INIT};
         struct err e = {0};
         int q = cli_catalog(cli, false, &e);
-        if (q == -ENOENT) {
-                e = (struct err){0};
-                q = cli_engine(cli, true, &e);
-                if (q == 0)
-                        q = cli_catalog(cli, true, &e);
-        }
+        if (q == -ENOENT) /* nothing yet: an empty catalogue says so, and looking makes no folder */
+                q = catalog_open(":memory:", &cli->catalog, &e);
         if (q == 0 && cli_flag(cli, "watch"))
                 q = watch(cli, &l, &e);
         else if (q == 0 && (q = look(cli, &l, &e)) == 0)

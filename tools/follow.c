@@ -17,7 +17,7 @@ struct follow {
         pthread_t thread;
         pthread_mutex_t lock; /* over */
         pthread_cond_t cond;
-        bool over;
+        bool over, told;
         struct progress reading, storing;
 };
 
@@ -33,6 +33,19 @@ static void show(struct follow *f)
         catalog_archive_done(&a);
 }
 
+static void stop(struct follow *f)
+{
+        engine_stop(f->engine);
+        if (f->told)
+                return;
+        f->told = true;
+        progress_clear(&f->reading);
+        progress_clear(&f->storing);
+        (void)fputs("autoglacier: stopping where it can be taken up again; once more stops at "
+                    "once\n",
+                stderr);
+}
+
 static void *watch(void *arg)
 {
         struct follow *f = arg;
@@ -46,8 +59,9 @@ static void *watch(void *arg)
                 if (f->over)
                         break;
                 if (atomic_load(&cli_stop))
-                        engine_stop(f->engine);
-                show(f);
+                        stop(f);
+                else
+                        show(f);
         }
         pthread_mutex_unlock(&f->lock);
         return NULL;

@@ -21,6 +21,7 @@ static const struct cli_command *const commands[] = {
         &cmd_recover,
         &cmd_verify,
         &cmd_decrypt,
+        &cmd_delete,
         &cmd_config,
 };
 

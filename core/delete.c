@@ -1,0 +1,50 @@
+#include "delete.h"
+
+#include "catalog.h"
+#include "store.h"
+#include "stores.h"
+
+static int check(const struct catalog_archive *a, struct err *e)
+{
+        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+                return err_set(e, -EINVAL,
+                        "archive %s is %s, not stored; write to its .abort to take it back",
+                        a->name, archive_state_name(a->state));
+        if (!a->released)
+                return err_set(e, -EBUSY,
+                        "what was staged of archive %s is still being cleared away; try again in a "
+                        "moment",
+                        a->name);
+        return 0;
+}
+
+/* The manifest first: without it `recover` does not find half an archive. */
+static int remove_objects(
+        struct catalog *c, struct store *s, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        _cleanup_free_ char *manifest = stores_manifest_name(a->origin, a->id);
+        size_t n = 0;
+        if (!manifest)
+                return err_oom(e);
+        int q = catalog_volumes(c, a->id, &v, &n, e);
+        if (q == 0)
+                q = store_remove(s, manifest, e);
+        for (size_t i = 0; q == 0 && i < n; i++)
+                q = store_remove(s, v[i].object, e);
+        return q;
+}
+
+int delete_run(struct catalog *c, struct store *s, const struct catalog_archive *a, struct err *e)
+{
+        int q = check(a, e);
+        if (q == 0)
+                q = catalog_event(c, a->id, 'i', "being deleted from the store", e);
+        if (q == 0)
+                q = remove_objects(c, s, a, e);
+        if (q == 0)
+                q = catalog_archive_set_state(c, a->id, ARCHIVE_DELETED, "", 0, e);
+        if (q == 0)
+                q = catalog_archive_restart(c, a->id, e); /* members, volumes, counters */
+        return q;
+}

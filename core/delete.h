@@ -1,0 +1,18 @@
+/* delete.h - the verb: a stored archive leaves the store, at the user's wish.
+ *
+ * Floor 5. The row stays, as `deleted`, with its description and log; what it held is forgotten.
+ * Not here: asking whether that is meant. One thread a call. Blocks on the store. */
+#pragma once
+
+#include "base.h"
+#include "err.h"
+
+struct catalog;
+struct catalog_archive;
+struct store;
+
+/* Removes the manifest, then every volume, then changes the row. Can be repeated after an error or
+ * a crash: what is gone already is no error, and until the row has changed the archive is listed,
+ * so that nothing stays in the store unknown. -EINVAL: it is not stored. -EBUSY: what was staged of
+ * it is still being cleared away. */
+int delete_run(struct catalog *c, struct store *s, const struct catalog_archive *a, struct err *e);

@@ -1,0 +1,138 @@
+"""The command line itself: help, wrong usage, exit statuses, what is said where."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cli import CliCase, Programs, main  # noqa: E402
+
+
+class Usage(CliCase):
+    def commands(self):
+        return re.findall(r"^  ([a-z]+)  +\S", self.ag("help").out, re.M)
+
+    def test_help_lists_the_commands(self):
+        for name in ("init", "mount", "umount", "stop", "status", "backup", "list", "show", "files", "find", "stored",
+                     "restore", "unlock", "verify", "decrypt", "delete", "config", "genkeys", "help"):
+            self.assertIn(name, self.commands())
+
+    def test_help_and_version_come_on_stdout_with_status_0(self):
+        for words in (["help"], ["--help"], ["-h"], ["--version"], ["-V"]):
+            r = self.ag(*words)
+            self.assertEqual(r.err, "")
+            self.assertNotEqual(r.out, "")
+        self.assertRegex(self.ag("--version").out, r"^autoglacier \d+\.\d+\.\d+\n$")
+
+    def test_every_command_explains_itself_and_makes_nothing(self):
+        for name in self.commands():
+            if name == "help":
+                continue
+            for words in ([name, "--help"], ["help", name], [name, "-h"]):
+                r = self.ag(*words)
+                self.assertTrue(r.out.startswith("usage: autoglacier " + name), r.out)
+                self.assertIn("--config FILE", r.out)
+                self.assertEqual(r.err, "")
+        self.assertEqual(os.listdir(self.home), [])
+
+    def test_help_fits_a_terminal_of_100_columns(self):
+        for name in [None, *self.commands()]:
+            for line in self.ag("help", *([name] if name and name != "help" else [])).out.splitlines():
+                self.assertLessEqual(len(line), 100, line)
+
+    def test_without_a_command_the_help_comes_on_stderr_with_status_2(self):
+        r = self.ag(status=2)
+        self.assertEqual(r.out, "")
+        self.assertIn("usage: autoglacier", r.err)
+
+    def test_an_unknown_command_is_wrong_usage_and_something_like_it_is_named(self):
+        self.ag("restor", status=2, say="did you mean restore?")
+        self.ag("frobnicate", status=2, say="unknown command frobnicate")
+        self.ag("help", "frobnicate", status=2)
+
+    def test_unknown_options_are_wrong_usage(self):
+        for name in self.commands():
+            if name != "help":
+                self.ag(name, "--no-such-option", status=2, say="unknown option --no-such-option")
+                self.ag(name, "-Z", status=2, say="unknown option -Z")
+
+    def test_options_without_their_value_are_wrong_usage(self):
+        self.ag("backup", "-m", status=2, say="-m needs a value")
+        self.ag("restore", "latest", "--to", status=2, say="--to needs a value")
+        self.ag("--config", status=2, say="--config needs a file")
+
+    def test_flags_take_no_value(self):
+        self.ag("list", "--json=yes", status=2, say="--json takes no value")
+
+    def test_too_few_and_too_many_words_are_wrong_usage(self):
+        for words in (["show"], ["files"], ["restore"], ["decrypt"], ["find"], ["stored"], ["delete"], ["genkeys", "a"]):
+            self.ag(*words, status=2, say="something is missing")
+        for words in (["list", "x"], ["show", "x", "y"], ["status", "x"], ["umount", "a", "b"], ["stop", "x"]):
+            self.ag(*words, status=2, say="too many arguments")
+
+    def test_options_may_stand_anywhere_and_end_at_two_dashes(self):
+        self.keys()
+        self.write("-m", "a file named like an option")
+        self.ag("backup", "--", "-m", status=2, say="say what it is")
+        self.ag("backup", "--message=words", "--", "-m")
+        self.write("f", "text")
+        self.ag("backup", "f", "-mother words")
+        self.assertIn("other-words", self.ag("list").out)
+
+    def test_a_configuration_is_named_before_or_after_the_command(self):
+        path = self.write("other.json", '{"COMPRESSION": "zstd"}')
+        for words in (["--config", path, "config"], ["--config=" + path, "config"], ["config", "--config", path]):
+            self.assertRegex(self.ag(*words).out, r'COMPRESSION +"zstd" +# file')
+        self.ag("--config", "/nowhere/x.json", "config", status=1, say="/nowhere/x.json")
+
+    def test_messages_begin_with_program_and_command(self):
+        r = self.ag("show", "nothing", status=1)
+        self.assertRegex(r.err, r"^autoglacier: show: ")
+        self.assertEqual(r.out, "")
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        self.keys()
+        self.write("f", "text")
+        self.backup("f")
+        for words in (["list"], ["show", "latest"], ["files", "latest"], ["config"], ["help"], ["status"],
+                      ["show", "--sums", "latest"], ["find", "f"]):
+            with open("/dev/full", "w") as full:
+                r = subprocess.run([Programs.cli, *words], env=self.environment(), stdout=full, stderr=subprocess.PIPE,
+                                   text=True)
+            self.assertEqual(r.returncode, 1, words)
+            self.assertIn("No space left on device", r.stderr)
+
+    def test_a_reader_that_goes_away_is_no_crash(self):
+        self.keys()
+        for i in range(300):
+            self.write("many/%0200d" % i)
+        self.backup("many")
+        r = subprocess.run("'%s' files latest | head -1" % Programs.cli, shell=True, env=self.environment(),
+                           capture_output=True, text=True)
+        self.assertEqual(r.stderr, "")
+        self.assertEqual(len(r.stdout.splitlines()), 1)
+
+
+class Mistakes(CliCase):
+    def test_a_configuration_with_a_mistake_is_named_with_line_and_key(self):
+        path = self.config('{\n "COMPRESSION": "lzma",\n "VOLUME_SIZ": 5\n}\n')
+        for words in (["status"], ["list"], ["backup", "-m", "x", "/etc/hostname"], ["config"], ["mount"], ["init"]):
+            self.ag(*words, status=1, say=path + ":3: unknown key VOLUME_SIZ; did you mean VOLUME_SIZE")
+
+    def test_a_file_with_a_secret_that_others_can_read_is_refused(self):
+        path = self.config('{"AWS_SECRET_ACCESS_KEY": "not-to-be-seen"}')
+        os.chmod(path, 0o644)
+        r = self.ag("config", status=1, say="chmod 600")
+        self.assertNotIn("not-to-be-seen", r.err + r.out)
+
+    def test_secrets_are_not_shown(self):
+        self.config('{"AWS_SECRET_ACCESS_KEY": "not-to-be-seen", "AWS_ACCESS_KEY_ID": "neither-this"}')
+        for words in (["config"], ["config", "--json"]):
+            out = self.ag(*words).out
+            self.assertNotIn("not-to-be-seen", out)
+            self.assertNotIn("neither-this", out)
+            self.assertIn("********", out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+#include "commands.h"
+
+#include "ask.h"
+#include "catalog.h"
+#include "clock.h"
+#include "delete.h"
+#include "store.h"
+#include "words.h"
+
+static const struct cli_option options[] = {
+        {"yes", 'y', NULL, "do not ask", false},
+        {0},
+};
+
+static bool is_meant(const struct cli *cli, const struct catalog_archive *a)
+{
+        char question[ERR_TEXT_MAX], bytes[CLOCK_TEXT_MAX];
+        if (cli_flag(cli, "yes"))
+                return true;
+        clock_bytes_words(a->bytes, bytes);
+        (void)snprintf(question, sizeof question,
+                "Delete %s (%s, %s) from %s? It cannot be brought back. [y/N] ", a->name,
+                WORDS(a->n_files, "file", NULL), bytes, a->store_url); /* cut where too long */
+        return ask_yes(question);
+}
+
+static int remove_it(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = cli_store(cli, a, &s, e);
+        return q < 0 ? q : delete_run(cli->catalog, s, a, e);
+}
+
+static int run(struct cli *cli)
+{
+        struct catalog_archive a = {0};
+        struct err e = {0};
+        int status = CLI_DONE;
+        int q = cli_archive(cli, cli->words[0], &a, &e);
+        if (q == 0 && !is_meant(cli, &a)) {
+                cli_say(cli, "nothing was deleted%s",
+                        ask_possible() ? "" : "; say --yes to delete");
+                status = CLI_FAILED;
+        } else if (q == 0) {
+                q = remove_it(cli, &a, &e);
+        }
+        if (q == 0 && status == CLI_DONE)
+                (void)printf("deleted %s\n", a.name);
+        catalog_archive_done(&a);
+        return q < 0 ? cli_fail(cli, &e) : status;
+}
+
+const struct cli_command cmd_delete = {
+        .name = "delete",
+        .words = "ARCHIVE",
+        .summary = "remove an archive from the store, for good",
+        .about = "Removes an archive's objects from the store after asking. It stays known as "
+                 "`deleted`\n"
+                 "in the catalogue, and is listed no more. Cold classes bill what is deleted early "
+                 "as if\n"
+                 "it had stayed for the least time: 90 or 180 days.",
+        .options = options,
+        .min_words = 1,
+        .max_words = 1,
+        .run = run,
+};
