@@ -72,10 +72,15 @@ bool mountd_wait_gone(const char *data, unsigned seconds)
 
 bool mountd_is_ours(pid_t pid)
 {
-        char link[64], target[PATH_MAX];
-        (void)snprintf(link, sizeof link, "/proc/%ld/comm", (long)pid); /* fits */
-        _cleanup_fclose_ FILE *f = fopen(link, "re");
-        return f && fgets(target, sizeof target, f) && startswith(target, "autoglacier");
+        char path[64], line[256];
+        (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid); /* fits */
+        _cleanup_fclose_ FILE *f = fopen(path, "re");
+        if (!f || !fgets(line, sizeof line, f))
+                return false;
+        /* "PID (NAME) STATE …"; one that nobody has waited for yet is dead, too */
+        const char *name = strchr(line, '('), *end = strrchr(line, ')');
+        return name && end && startswith(name + 1, "autoglacier") && end[1] == ' ' &&
+               end[2] != 'Z' && end[2] != 'X';
 }
 
 bool mountd_wait_pid(pid_t pid, unsigned seconds)

@@ -19,7 +19,7 @@ void mountd_done(struct mountd *m);
 int mountd_find(const char *data, struct mountd *ret, struct err *e);
 /* Waits until the mount lock of `data` is free, at most `seconds`. True if it is. */
 bool mountd_wait_gone(const char *data, unsigned seconds);
-/* Whether `pid` is a program of ours, by the name of its executable. */
+/* Whether `pid` is a program of ours that lives, by its name. */
 bool mountd_is_ours(pid_t pid);
 /* Waits until a process is gone, at most `seconds`. True if it is. */
 bool mountd_wait_pid(pid_t pid, unsigned seconds);

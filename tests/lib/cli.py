@@ -56,6 +56,14 @@ class CliCase(unittest.TestCase):
         """The key pair that all tests share, where the set-up looks for it: making one takes a second."""
         Keys.copy_to(os.path.join(self.data, "keys"))
 
+    def locked_keys(self, passphrase):
+        """The same pair with a passphrase, locked in a way that opens quickly; ours takes half a second on purpose."""
+        self.keys()
+        locked = subprocess.run(["openssl", "pkcs8", "-topk8", "-in", self.private, "-passout", "pass:" + passphrase],
+                                check=True, capture_output=True).stdout
+        with open(self.private, "wb") as f:
+            f.write(locked)
+
     def config(self, text):
         path = os.path.join(self.home, "CONFIG.json")
         with open(path, "w") as f:
