@@ -50,10 +50,9 @@ const struct cli_command cmd_backup = {
         .name = "backup",
         .words = "[FILE]…",
         .summary = "archive files and folders, without staging them",
-        .about = "Archives the files and folders named, folders with all below them on the same\n"
-                 "filesystem, under their absolute paths. Prints the archive's name and ends when "
-                 "the\n"
-                 "store has confirmed every byte. Nothing is moved or removed.",
+        .about = "Archives the files and folders named, folders with all below them on the\n"
+                 "same filesystem, under their absolute paths. Prints the archive's name and\n"
+                 "ends when the store has confirmed every byte. Nothing is moved or removed.",
         .options = options,
         .min_words = 0,
         .max_words = -1,

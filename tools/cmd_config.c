@@ -48,9 +48,9 @@ const struct cli_command cmd_config = {
         .name = "config",
         .words = "[KEY]",
         .summary = "the configuration that holds, and where each value comes from",
-        .about = "Prints every key of the configuration with its value and where it comes from: "
-                 "the\n"
-                 "file, or a default. With KEY only its value. Secrets are not shown.",
+        .about = "Prints every key of the configuration with its value and where it comes\n"
+                 "from: the file, or a default. With KEY only its value. Secrets are not\n"
+                 "shown.",
         .options = options,
         .max_words = 1,
         .run = run,

@@ -69,11 +69,10 @@ const struct cli_command cmd_decrypt = {
         .name = "decrypt",
         .words = "FILE…",
         .summary = "archive volumes to one compressed tar file, with the private key alone",
-        .about = "Decrypts the volumes of one archive, in their order, to one .tar.xz (or .tar.zst "
-                 "…).\n"
-                 "Needs no catalogue, no network and no configuration. Every MiB is authenticated "
-                 "before\n"
-                 "it is written; OUT gets its name when all is done, and is never overwritten.",
+        .about = "Decrypts the volumes of one archive, in their order, to one .tar.xz (or\n"
+                 ".tar.zst …). Needs no catalogue, no network and no configuration. Every MiB\n"
+                 "is authenticated before it is written; OUT gets its name when all is done,\n"
+                 "and is never overwritten.",
         .options = options,
         .min_words = 1,
         .max_words = -1,

@@ -54,11 +54,9 @@ const struct cli_command cmd_delete = {
         .name = "delete",
         .words = "ARCHIVE",
         .summary = "remove an archive from the store, for good",
-        .about = "Removes an archive's objects from the store after asking. It stays known as "
-                 "`deleted`\n"
-                 "in the catalogue, and is listed no more. Cold classes bill what is deleted early "
-                 "as if\n"
-                 "it had stayed for the least time: 90 or 180 days.",
+        .about = "Removes an archive's objects from the store after asking. It stays known as\n"
+                 "`deleted` in the catalogue, and is listed no more. Cold classes bill what is\n"
+                 "deleted early as if it had stayed for the least time: 90 or 180 days.",
         .options = options,
         .min_words = 1,
         .max_words = 1,

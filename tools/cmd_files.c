@@ -65,9 +65,8 @@ const struct cli_command cmd_files = {
         .words = "ARCHIVE [PATTERN]",
         .summary = "what is in an archive",
         .about = "Lists what is in an archive, or what of it matches a shell pattern, from the\n"
-                 "catalogue: nothing is fetched. `*` also stands for '/'; a pattern without '/' is "
-                 "held\n"
-                 "against the last part of each path, too.",
+                 "catalogue: nothing is fetched. `*` also stands for '/'; a pattern without\n"
+                 "'/' is held against the last part of each path, too.",
         .options = options,
         .min_words = 1,
         .max_words = 2,

@@ -44,11 +44,10 @@ const struct cli_command cmd_find = {
         .name = "find",
         .words = "PATTERN",
         .summary = "in which archives something is, and which versions of it",
-        .about = "Looks for a shell pattern in all archives and prints archive, size, time and "
-                 "path of\n"
-                 "each match, oldest archive first. `*` also stands for '/'; a pattern without '/' "
-                 "is held\n"
-                 "against the last part of each path, too. Nothing is fetched.",
+        .about = "Looks for a shell pattern in all archives and prints archive, size, time and\n"
+                 "path of each match, oldest archive first. `*` also stands for '/'; a pattern\n"
+                 "without '/' is held against the last part of each path, too. Nothing is\n"
+                 "fetched.",
         .min_words = 1,
         .max_words = 1,
         .run = run,

@@ -193,14 +193,11 @@ const struct cli_command cmd_init = {
         .name = "init",
         .words = "",
         .summary = "make the data folder and the store, and say whether all is in order",
-        .about = "Makes the data folder and the store that the configuration names, or that "
-                 "--vault names,\n"
-                 "which is then written to the configuration. In a bucket it tries everything that "
-                 "will be\n"
-                 "needed, names the right that is missing, and prints policies that are enough. "
-                 "Makes keys with --genkeys, or where "
-                 "none are\n"
-                 "configured and nothing has been archived yet. Harmless when repeated.",
+        .about = "Makes the data folder and the store that the configuration names, or that\n"
+                 "--vault names, which is then written to the configuration. In a bucket it\n"
+                 "tries everything that will be needed, names the right that is missing, and\n"
+                 "prints policies that are enough. Makes keys with --genkeys, or where none\n"
+                 "are configured and nothing has been archived yet. Harmless when repeated.",
         .options = options,
         .max_words = 0,
         .run = run,

@@ -70,10 +70,9 @@ const struct cli_command cmd_mount = {
         .name = "mount",
         .words = "[MOUNTPOINT]",
         .summary = "mount the staging folder, and work in the background",
-        .about = "Mounts the staging folder on MOUNTPOINT (made if missing), or on the MOUNTPOINT "
-                 "of the\n"
-                 "configuration, ~/glacier if there is none. What waits is archived in the "
-                 "background.",
+        .about = "Mounts the staging folder on MOUNTPOINT (made if missing), or on the\n"
+                 "MOUNTPOINT of the configuration, ~/glacier if there is none. What waits is\n"
+                 "archived in the background.",
         .options = options,
         .max_words = 1,
         .run = run,

@@ -167,13 +167,11 @@ const struct cli_command cmd_restore = {
         .name = "restore",
         .words = "ARCHIVE [PATH]…",
         .summary = "bring an archive, or some of it, back into a folder",
-        .about = "Restores an archive, or the files and folders named, into ./NAME/ or the folder "
-                 "given\n"
-                 "with --to. Of a large archive only the parts that hold them are fetched. What is "
-                 "there\n"
-                 "already is never touched without --overwrite, nothing is written outside the "
-                 "folder,\n"
-                 "and a file gets its name when its SHA-512 has been found right.",
+        .about = "Restores an archive, or the files and folders named, into ./NAME/ or the\n"
+                 "folder given with --to. Of a large archive only the parts that hold them are\n"
+                 "fetched. What is there already is never touched without --overwrite, nothing\n"
+                 "is written outside the folder, and a file gets its name when its SHA-512 has\n"
+                 "been found right.",
         .options = options,
         .min_words = 1,
         .max_words = -1,

@@ -59,13 +59,10 @@ const struct cli_command cmd_run = {
         .name = "run",
         .words = "JOB",
         .summary = "run a saved job: its files, globs and hook, under its own configuration",
-        .about = "JOB is the name of a file in the folder jobs/ beside CONFIG.json, without .json, "
-                 "or "
-                 "a\n"
-                 "path to such a file: see autoglacier-job(5). Prints the archive's name and ends "
-                 "when "
-                 "the\n"
-                 "store has confirmed every byte. A job whose gather hook fails archives nothing.",
+        .about = "JOB is the name of a file in the folder jobs/ beside CONFIG.json, without\n"
+                 ".json, or a path to such a file: see autoglacier-job(5). Prints the\n"
+                 "archive's name and ends when the store has confirmed every byte. A job whose\n"
+                 "gather hook fails archives nothing.",
         .options = options,
         .min_words = 0,
         .max_words = 1,

@@ -110,11 +110,10 @@ const struct cli_command cmd_status = {
         .name = "status",
         .words = "",
         .summary = "what is going on, what waits, what failed, and whether it is a backup yet",
-        .about = "Tells of every archive that is not stored yet: step, bytes, speed, time left, "
-                 "and the\n"
-                 "last error; then of the one that was stored last. Begins with NOT YET A BACKUP, "
-                 "and the\n"
-                 "remedy, as long as that is so. Exit status 3 while anything has failed.",
+        .about = "Tells of every archive that is not stored yet: step, bytes, speed, time\n"
+                 "left, and the last error; then of the one that was stored last. Begins with\n"
+                 "NOT YET A BACKUP, and the remedy, as long as that is so. Exit status 3 while\n"
+                 "anything has failed.",
         .options = options,
         .max_words = 0,
         .run = run,

@@ -87,9 +87,8 @@ const struct cli_command cmd_stop = {
         .name = "stop",
         .words = "",
         .summary = "unmount and end the program; jobs go on when it is started again",
-        .about = "Ends the mount, and any program that still works on an archive of this set-up, "
-                 "at the\n"
-                 "next point where the work can be taken up again.",
+        .about = "Ends the mount, and any program that still works on an archive of this\n"
+                 "set-up, at the next point where the work can be taken up again.",
         .max_words = 0,
         .run = run,
 };

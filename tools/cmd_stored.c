@@ -124,11 +124,9 @@ const struct cli_command cmd_stored = {
         .name = "stored",
         .words = "PATH…",
         .summary = "is this content in a stored archive: may it be deleted here?",
-        .about = "Reads each file, all files below each folder, and looks for its SHA-512 in the "
-                 "archives\n"
-                 "that are stored. Names do not matter, content does. Exit status 0 only if every "
-                 "file is\n"
-                 "stored; links and special files are not looked at.",
+        .about = "Reads each file, all files below each folder, and looks for its SHA-512 in\n"
+                 "the archives that are stored. Names do not matter, content does. Exit status\n"
+                 "0 only if every file is stored; links and special files are not looked at.",
         .options = options,
         .min_words = 1,
         .max_words = -1,

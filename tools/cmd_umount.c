@@ -60,9 +60,8 @@ const struct cli_command cmd_umount = {
         .name = "umount",
         .words = "[MOUNTPOINT]",
         .summary = "unmount; what is being archived goes on",
-        .about = "Unmounts MOUNTPOINT, or what is mounted of this set-up. The program goes on in "
-                 "the\n"
-                 "background until everything is stored; `stop` ends it, too.",
+        .about = "Unmounts MOUNTPOINT, or what is mounted of this set-up. The program goes on\n"
+                 "in the background until everything is stored; `stop` ends it, too.",
         .max_words = 1,
         .run = run,
 };

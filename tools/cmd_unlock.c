@@ -63,11 +63,10 @@ const struct cli_command cmd_unlock = {
         .name = "unlock",
         .words = "",
         .summary = "give the running program the private key's passphrase, for some time",
-        .about = "Asks for the passphrase of the private key and gives it to the mount, which "
-                 "keeps it in\n"
-                 "locked memory for the time and unwraps data keys with it: for itself, and for "
-                 "other\n"
-                 "commands of the same user. Without it, restores that need the key wait.",
+        .about = "Asks for the passphrase of the private key and gives it to the mount, which\n"
+                 "keeps it in locked memory for the time and unwraps data keys with it: for\n"
+                 "itself, and for other commands of the same user. Without it, restores that\n"
+                 "need the key wait.",
         .options = options,
         .max_words = 0,
         .run = run,

@@ -229,13 +229,11 @@ const struct cli_command cmd_verify = {
         .name = "verify",
         .words = "[ARCHIVE]",
         .summary = "is what the store holds what was stored, and does the key open it?",
-        .about = "Compares one archive, or all, with the store: every object is there, and where "
-                 "reading\n"
-                 "costs nothing, every part has its hash. With --data everything is read and "
-                 "decrypted.\n"
-                 "With --key a copy of the private key is shown to open the archives; until one "
-                 "has been,\n"
-                 "there is NOT YET A BACKUP. With both, --data reads with that key.",
+        .about = "Compares one archive, or all, with the store: every object is there, and\n"
+                 "where reading costs nothing, every part has its hash. With --data everything\n"
+                 "is read and decrypted. With --key a copy of the private key is shown to open\n"
+                 "the archives; until one has been, there is NOT YET A BACKUP. With both,\n"
+                 "--data reads with that key.",
         .options = options,
         .max_words = 1,
         .run = run,

@@ -77,9 +77,10 @@ class Init(CliCase):
 
     def test_it_is_harmless_when_repeated(self):
         self.ag("init")
-        before = {p: open(os.path.join(self.data, p), "rb").read() for p in ("keys/private.pem", "store/autoglacier.json")}
+        names = [os.path.join(self.data, n) for n in ("keys/private.pem", "store/autoglacier.json")]
+        before = [self.read(n) for n in names]
         self.ag("init")
-        self.assertEqual(before, {p: open(os.path.join(self.data, p), "rb").read() for p in before})
+        self.assertEqual([self.read(n) for n in names], before)
 
     def test_vault_is_written_to_the_configuration_and_made(self):
         self.keys()
