@@ -96,11 +96,18 @@ def build(name, options, tally):
 
 
 def tap_cases(text):
-    """What cmocka reports as TAP: (result, name, why)."""
+    """What cmocka reports as TAP: (result, name, why). Why one was skipped stands before it."""
+    why = ''
     for line in text.splitlines():
-        m = re.match(r'(not )?ok \d+ - (\S+)(?:\s*# SKIP\s*(.*))?', line)
+        said = re.match(r'(?i)skipped: (.*)', line)
+        if said:
+            why = said[1]
+            continue
+        m = re.match(r'(not )?ok \d+ (# SKIP|-) (\S+)', line)
         if m:
-            yield 'fail' if m[1] else 'skip' if m[3] is not None else 'ok', m[2], m[3] or ''
+            skip = m[2] == '# SKIP'
+            yield 'skip' if skip else 'fail' if m[1] else 'ok', m[3], why if skip else ''
+            why = ''
 
 
 def unittest_cases(text):
