@@ -120,21 +120,18 @@ static int64_t end_of(const struct thaw *t)
 static int step_fetch(struct thaw *t, struct err *e)
 {
         struct err why = {0};
-        unsigned damaged = 0;
+        _cleanup_buf_ struct buf note = BUF_INIT;
         int q = thaw_ask(t, &why); /* it may have expired while nobody was there to fetch it */
         if (q == 0)
                 return thaw_become(t, RESTORE_THAWING, "", 0, e);
         if (q == 1)
-                q = thaw_fetch(t, &damaged, &why);
+                q = thaw_fetch(t, &note, &why);
         if (q == -EREMOTE)
                 return thaw_become(t, RESTORE_REQUESTED, why.text, clock_now() + backoff(3), e);
         if (q < 0)
                 return trouble(t, q, &why, e);
-        char words[80] = "";
-        if (damaged > 0)
-                (void)snprintf(words, sizeof words, "%u damaged; see the log", damaged); /* fits */
         crash_point("restore-fetched");
-        q = thaw_become(t, RESTORE_CHECKED, words, 0, e);
+        q = thaw_become(t, RESTORE_CHECKED, buf_str(&note), 0, e);
         crash_point("restore-checked");
         return q;
 }

@@ -6,6 +6,7 @@
 #include "content.h"
 #include "crash.h"
 #include "restore.h"
+#include "words.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -82,11 +83,16 @@ static int fetch_all(struct thaw *t, struct content *k, unsigned *damaged, struc
         return q;
 }
 
-static int to_cache(struct thaw *t, unsigned *damaged, struct err *e)
+static int to_cache(struct thaw *t, struct buf *note, struct err *e)
 {
+        unsigned damaged = 0;
         _cleanup_(content_freep) struct content *k = NULL;
         int q = content_new(t->catalog, t->store, &t->a, t->env->unwrap, t->env->unwrap_ctx, &k, e);
-        return q < 0 ? q : fetch_all(t, k, damaged, e);
+        if (q == 0)
+                q = fetch_all(t, k, &damaged, e);
+        if (damaged > 0)
+                buf_addf(note, "%s damaged; see the log", WORDS(damaged, "file is", "files are"));
+        return q;
 }
 
 void thaw_drop(struct thaw *t)
@@ -160,7 +166,7 @@ static int begin_target(struct thaw *t, struct err *e)
         return catalog_restore_update(t->catalog, &t->r, e);
 }
 
-static int to_folder(struct thaw *t, struct err *e)
+static int to_folder(struct thaw *t, struct buf *note, struct err *e)
 {
         bool again = t->r.begun || t->r.overwrite;
         int q = begin_target(t, e);
@@ -183,10 +189,12 @@ static int to_folder(struct thaw *t, struct err *e)
         };
         q = restore_run(t->catalog, t->store, &t->a, &p, &done, e);
         progress(t, &done);
-        return MIN(q, 0); /* warnings are in the log */
+        if (q > 0)
+                buf_addf(note, "%s; see the log", WORDS(done.warnings, "warning", NULL));
+        return MIN(q, 0);
 }
 
-int thaw_fetch(struct thaw *t, unsigned *ret_damaged, struct err *e)
+int thaw_fetch(struct thaw *t, struct buf *note, struct err *e)
 {
-        return *t->r.target ? to_folder(t, e) : to_cache(t, ret_damaged, e);
+        return *t->r.target ? to_folder(t, note, e) : to_cache(t, note, e);
 }

@@ -30,8 +30,8 @@ void thaw_tick(struct thaw *t);
  * ready_until to the earliest of the objects. */
 int thaw_ask(struct thaw *t, struct err *e);
 
-/* thaw_fetch.c: into the cache, or the target folder. 0: all that was fetched is as recorded.
- * *ret_damaged: files that are not. */
-int thaw_fetch(struct thaw *t, unsigned *ret_damaged, struct err *e);
+/* thaw_fetch.c: into the cache, or the target folder. 0: all that was fetched is as recorded, but
+ * for what `note` counts in words. */
+int thaw_fetch(struct thaw *t, struct buf *note, struct err *e);
 /* Takes what it brought out of the cache. */
 void thaw_drop(struct thaw *t);

@@ -6,12 +6,18 @@
 #include "progress.h"
 #include "restore.h"
 #include "store.h"
+#include "stores.h"
+#include "thawed.h"
 #include "words.h"
 
 static const struct cli_option options[] = {
         {"to", 't', "DIR", "into this folder instead of ./NAME/", false},
         {"overwrite", 0, NULL, "replace files that are there", false},
-        {"dry-run", 'n', NULL, "only say what would be restored", false},
+        {"dry-run", 'n', NULL, "only say what would be restored, how long it takes, what it costs",
+                false},
+        {"tier", 0, "TIER", "how fast a cold store thaws: bulk, standard or expedited", false},
+        {"max", 0, "USD", "what it may cost, instead of COST_LIMIT", false},
+        {"wait", 'w', NULL, "until it is there, also if a store must thaw it first", false},
         {"key", 'k', "KEY", "use this private key", false},
         {0},
 };
@@ -91,7 +97,7 @@ static int dry_run(
                 return q;
         clock_bytes_words(p.bytes, bytes);
         cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
-        return 0;
+        return thawed_quote(cli, a, &(struct thawed){.paths = paths}, e);
 }
 
 /* ---- doing it ---- */
@@ -102,6 +108,34 @@ static int check_stored(const struct catalog_archive *a, struct err *e)
                 return 0;
         return err_set(e, -EINVAL, "archive %s is not stored: it is %s%s%s", a->name,
                 archive_state_name(a->state), *a->error ? ": " : "", a->error);
+}
+
+static int is_cold(struct cli *cli, const struct catalog_archive *a, bool *ret, struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        int q = stores_open(cli->config, a->store_url, a->storage_class, &s, e);
+        if (q == 0)
+                *ret = s->traits.cold;
+        return q;
+}
+
+/* From a store that must thaw first, by a record that outlives this program. A cli_status or
+ * -errno.
+ */
+static int restore_cold(
+        struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
+{
+        const char *to = cli_value(cli, "to"), *max = cli_value(cli, "max");
+        const struct thawed t = {.tier = cli_value(cli, "tier"),
+                .paths = paths,
+                .to = to ? to : a->name,
+                .overwrite = cli_flag(cli, "overwrite"),
+                .wait = cli_flag(cli, "wait"),
+                .max_price = max ? strtod(max, NULL) : -1};
+        int q = thawed_restore(cli, a, &t, e);
+        if (q == -EDQUOT)
+                err_hint(e, "here that is --max");
+        return q;
 }
 
 static int restore(struct cli *cli, const struct catalog_archive *a, const char *const *paths,
@@ -143,19 +177,23 @@ static int run(struct cli *cli)
         struct err e = {0};
         if (!given)
                 return cli_fail(cli, &(struct err){.code = -ENOMEM});
-        bool dry = cli_flag(cli, "dry-run");
+        bool dry = cli_flag(cli, "dry-run"), cold = false;
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
                 q = check_stored(&a, &e);
+        if (q == 0 && !dry)
+                q = is_cold(cli, &a, &cold, &e);
         if (q == 0)
-                q = dry ? dry_run(cli, &a, paths, &e) : restore(cli, &a, paths, &done, &e);
+                q = dry    ? dry_run(cli, &a, paths, &e)
+                    : cold ? restore_cold(cli, &a, paths, &e)
+                           : restore(cli, &a, paths, &done, &e);
         catalog_archive_done(&a);
         if (q == -EEXIST && !cli_flag(cli, "overwrite"))
                 err_hint(&e, "name another folder with --to, or replace with --overwrite");
         if (q < 0)
                 return cli_fail(cli, &e);
-        if (dry)
-                return CLI_DONE;
+        if (dry || cold)
+                return q;
         char bytes[CLOCK_TEXT_MAX];
         clock_bytes_words(done.bytes, bytes);
         cli_say(cli, "restored %s, %s%s%s", WORDS(done.files, "file", NULL), bytes,
@@ -167,11 +205,16 @@ const struct cli_command cmd_restore = {
         .name = "restore",
         .words = "ARCHIVE [PATH]…",
         .summary = "bring an archive, or some of it, back into a folder",
-        .about = "Restores an archive, or the files and folders named, into ./NAME/ or the\n"
-                 "folder given with --to. Of a large archive only the parts that hold them are\n"
-                 "fetched. What is there already is never touched without --overwrite, nothing\n"
-                 "is written outside the folder, and a file gets its name when its SHA-512 has\n"
-                 "been found right.",
+        .about =
+                "Restores an archive, or the files and folders named, into ./NAME/ or the\n"
+                "folder given with --to. Of a large archive only the parts that hold them are\n"
+                "fetched. What is there already is never touched without --overwrite, nothing\n"
+                "is written outside the folder, and a file gets its name when its SHA-512 has\n"
+                "been found right.\n"
+                "A store that must thaw first is asked once; without --wait the command then\n"
+                "ends with status 4, and a mount, or the same command again, goes on. What costs\n"
+                "more than COST_LIMIT is refused until --max allows it; --dry-run tells the price\n"
+                "before anything is asked for.",
         .options = options,
         .min_words = 1,
         .max_words = -1,

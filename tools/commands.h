@@ -5,6 +5,7 @@
 
 extern const struct cli_command cmd_backup;
 extern const struct cli_command cmd_config;
+extern const struct cli_command cmd_cost;
 extern const struct cli_command cmd_decrypt;
 extern const struct cli_command cmd_delete;
 extern const struct cli_command cmd_files;

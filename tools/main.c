@@ -22,6 +22,7 @@ static const struct cli_command *const commands[] = {
         &cmd_verify,
         &cmd_decrypt,
         &cmd_delete,
+        &cmd_cost,
         &cmd_config,
 };
 

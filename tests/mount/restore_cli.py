@@ -1,0 +1,139 @@
+#!/usr/bin/python3
+"""`restore` and `cost` of the command line on a cold store: the price before, one request, status 4, and a mount that goes on."""
+import json
+import os
+import random
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from mount import PATIENCE, MountCase, Programs, main, until  # noqa: E402
+
+
+class Cold(MountCase):
+    def cold(self, settings="delay=0.4", config=None):
+        store = os.path.join(self.folder, "store")
+        m = self.data(config=dict({"VAULT": "cold:%s/dir:%s" % (settings, store)}, **(config or {})))
+        m.requests = store + ".cold/requests"
+        rng = random.Random(11)
+        self.want = {"a/one": rng.randbytes(300000), "a/two": b"two", "b": rng.randbytes(1000)}
+        source = os.path.join(self.folder, "source")
+        for n, data in self.want.items():
+            os.makedirs(os.path.dirname(os.path.join(source, n)), exist_ok=True)
+            with open(os.path.join(source, n), "wb") as f:
+                f.write(data)
+        self.top = source.lstrip("/")
+        self.cli(m, 0, "backup", "-m", "letters", source)
+        return m
+
+    def cli(self, m, status, *words, **env):
+        r = subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(**env), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE * 2)
+        self.assertEqual(r.returncode, status, r.stdout + r.stderr)
+        return r
+
+    def asked(self, m, kind="thaw"):
+        try:
+            with open(m.requests) as f:
+                return [line for line in f if line.startswith(kind + " ")]
+        except FileNotFoundError:
+            return []
+
+    def find(self, folder):
+        found = {}
+        for path, _, files in os.walk(os.path.join(self.folder, folder)):
+            for n in files:
+                full = os.path.join(path, n)
+                name = os.path.relpath(full, os.path.join(self.folder, folder))
+                with open(full, "rb") as f:
+                    found[name[name.index("source/") + 7:]] = f.read()
+        return found
+
+    def test_dry_run_tells_the_price_and_asks_nothing(self):
+        m = self.cold()
+        r = self.cli(m, 0, "restore", "latest", "--dry-run")
+        self.assertIn("fetches ", r.stdout)
+        self.assertIn("bulk       ready after 12 h to 48 h", r.stdout)
+        self.assertIn("USD", r.stdout)
+        self.assertEqual(self.asked(m), [])
+        self.cli(m, 1, "restore", "latest", "no/such/path", "--dry-run")
+
+    def test_it_waits_or_ends_with_status_four_and_asks_once(self):
+        m = self.cold("delay=2")
+        r = self.cli(m, 4, "restore", "latest", "--to", "out")
+        self.assertIn("accepted", r.stderr)
+        self.assertEqual(self.find("out"), {})
+        r = self.cli(m, 0, "restore", "latest", "--to", "out", "--wait", "--tier", "bulk")
+        self.assertIn("asked for before", r.stderr)
+        self.assertIn("fetched", r.stderr)
+        self.assertEqual(r.stdout, "out\n")
+        self.assertEqual(self.find("out"), self.want)
+        self.assertEqual(len(self.asked(m)), 1)
+        r = self.cli(m, 1, "restore", "latest", "--to", "out")
+        self.assertIn("is there already", r.stderr)
+        self.cli(m, 0, "restore", "latest", "--to", "out", "--overwrite")
+        self.assertEqual(len(self.asked(m)), 1)
+
+    def test_one_path_is_restored_alone(self):
+        m = self.cold()
+        self.cli(m, 0, "restore", "latest", self.path_of(m, "a/two"), "--to", "out", "--wait")
+        self.assertEqual(self.find("out"), {"a/two": b"two"})
+
+    def path_of(self, m, name):
+        lines = self.cli(m, 0, "restore", "latest", "--dry-run").stdout.splitlines()
+        return [line for line in lines if line.endswith("source/" + name)][0]
+
+    def test_what_costs_too_much_is_refused_with_its_price(self):
+        m = self.cold(config={"COST_LIMIT": 0.0000001})
+        r = self.cli(m, 1, "restore", "latest", "--to", "out")
+        self.assertIn("COST_LIMIT", r.stderr)
+        self.assertIn("--max", r.stderr)
+        self.assertEqual(self.asked(m), [])
+        self.cli(m, 0, "restore", "latest", "--to", "out", "--max", "1", "--wait")
+        self.assertEqual(self.find("out"), self.want)
+
+    def test_a_mount_goes_on_with_what_a_command_has_asked_for(self):
+        m = self.cold("delay=1")
+        self.cli(m, 4, "restore", "latest", "--to", os.path.join(self.folder, "out"))
+        m.start()
+        until(lambda: self.find("out") == self.want, lambda: m.read(".status"))
+        self.assertEqual(len(self.asked(m)), 1)
+        until(lambda: m.state() == "stored", "a folder's restore is over when it is there")
+
+    def test_a_command_that_is_killed_leaves_nothing_half(self):
+        m = self.cold("delay=0.2")
+        for point in ("thaw-asked", "restore-fetched"):
+            self.cli(m, -9, "restore", "latest", "--to", "out", "--wait", AUTOGLACIER_CRASH_AT=point)
+        self.cli(m, 0, "restore", "latest", "--to", "out", "--wait")
+        self.assertEqual(self.find("out"), self.want)
+        self.assertEqual(len(self.asked(m)), 1)
+
+    def test_cost_tells_storage_requests_and_early_deletion(self):
+        m = self.cold()
+        r = self.cli(m, 0, "cost")
+        self.assertIn("DEEP_ARCHIVE", r.stdout)
+        self.assertIn("list prices of", r.stdout)
+        c = json.loads(self.cli(m, 0, "cost", "latest", "--json").stdout)
+        one, = c["archives"]
+        self.assertEqual((one["class"], one["objects"], one["known"]), ("DEEP_ARCHIVE", 1, True))
+        month = (one["bytes"] + 40960) / 1e9 * 0.00099
+        self.assertAlmostEqual(one["month"]["usd"], month, 6)
+        self.assertAlmostEqual(one["delete_now"]["usd"], 6 * month, 5)
+        self.assertEqual(sorted(one["restore_all"]), ["bulk", "standard"])
+        self.assertEqual(one["restore_all"]["bulk"]["seconds"], [43200, 172800])
+
+    def test_a_table_of_prices_beside_the_configuration_counts(self):
+        m = self.cold()
+        path = os.path.join(m.home, "prices.json")
+        with open(path, "w") as f:
+            json.dump({"date": "2031-05-05", "source": "our contract", "egress_gb": 0,
+                       "classes": {"DEEP_ARCHIVE": {"storage_gb_month": 1000}}}, f)
+        r = self.cli(m, 0, "cost")
+        self.assertIn("2031-05-05 (our contract)", r.stdout)
+        with open(path, "w") as f:
+            f.write('{"date": "2031-05-05", "egress_gb": 0, "classes": {"DEEP_ARCHIVE": {"storage_gb_month": "much"}}}')
+        self.assertIn("prices.json", self.cli(m, 1, "cost").stderr)
+
+
+if __name__ == "__main__":
+    main()
