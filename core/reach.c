@@ -89,6 +89,8 @@ static int can_upload(struct probe *p, struct err *e)
         char token[700];
         unsigned parts = 0;
         int q = store_begin(p->s, &n, &u, e);
+        if (q == -EINVAL)
+                err_hint(e, "does the service have the STORAGE_CLASS of the configuration?");
         if (q < 0)
                 return q;
         (void)snprintf(token, sizeof token, "%s", store_token(u)); /* longer than any */

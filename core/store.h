@@ -109,6 +109,7 @@ struct store_control {
         /* A try failed with `why` and another follows after `wait_ns`. tries: from 1. */
         void (*waiting)(void *ctx, const struct err *why, unsigned tries, int64_t wait_ns);
         void *ctx;
+        unsigned tries; /* before it is given up; 0: as many as the store thinks right */
 };
 
 typedef int (*store_list_fn)(

@@ -29,7 +29,8 @@ static bool again(struct store *s, unsigned *n, int *q, struct err *why)
 {
         if (*q != -EAGAIN && *q != -EBUSY)
                 return false;
-        if (++*n >= ((struct retry_store *)s)->tries)
+        unsigned most = s->control.tries ? s->control.tries : ((struct retry_store *)s)->tries;
+        if (++*n >= most)
                 return false;
         uint64_t random = 0;
         (void)RAND_bytes((unsigned char *)&random, sizeof random); /* jitter, no secret */

@@ -16,6 +16,8 @@
 #include <jansson.h>
 #include <libgen.h>
 
+#define TRIES 5u /* somebody sits before it */
+
 static const struct cli_option options[] = {
         {"vault", 0, "URL", "where archives go: dir:/path, s3://bucket/prefix, glacier://vault",
                 false},
@@ -96,7 +98,7 @@ static void say_check(void *ctx _unused_, enum reach_result r, const char *text)
 
 static void say_waiting(void *ctx, const struct err *why, unsigned tries, int64_t wait_ns)
 {
-        if (tries == 2 || wait_ns > 2 * CLOCK_NSEC)
+        if (tries == 2 || wait_ns > 1 * CLOCK_NSEC)
                 cli_say(ctx, "waiting: %s", why->text);
 }
 
@@ -113,12 +115,21 @@ static int make_store(struct cli *cli, struct err *e)
         if (q < 0)
                 return q;
         store_set_control(
+<<<<<<< HEAD
                 s, &(struct store_control){.stop = &cli_stop, .waiting = say_waiting, .ctx = cli});
         if ((q = reach_check(s, say_check, NULL, e)) < 0 || store_check(s, NULL, NULL, NULL) == 0)
                 return q;
         if ((q = store_init(s, e)) == 0 && (q = store_check(s, NULL, NULL, e)) == 0)
                 cli_say(cli, "made the store %s", c->vault);
         return q;
+=======
+                s, &(struct store_control){
+                           .stop = &cli_stop, .waiting = say_waiting, .ctx = cli, .tries = TRIES});
+        q = reach_check(s, say_check, NULL, e);
+        if (q == 0)
+                q = store_init(s, e);
+        return q < 0 ? q : store_check(s, NULL, NULL, e);
+>>>>>>> 272099a (Say what to do when a bucket refuses; go on with uploads through kills, pauses and expired keys)
 }
 
 static int say_policy(struct cli *cli, struct err *e)

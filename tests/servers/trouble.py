@@ -1,0 +1,245 @@
+#!/usr/bin/python3
+"""What goes wrong with a bucket: each time a sentence that says what to do, nothing lost, and it goes on by itself.
+
+On the emulator, which can be told to refuse, to be elsewhere, to live in another time.
+"""
+import collections
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
+
+import emulated  # noqa: E402
+from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
+
+BUCKET = "trouble"
+
+
+class Trouble(MountCase):
+    tls = False
+
+    def setUp(self):
+        super().setUp()
+        self.server = emulated.Emulated(tls=self.tls)
+        self.addCleanup(self.server.stop)
+        self.make_bucket()
+
+    def client(self, **more):
+        import botocore.session
+        client = botocore.session.Session().create_client(
+            "s3", region_name="us-east-1", endpoint_url=self.server.url,
+            verify=os.path.join(self.server.folder, "ca.pem") if self.tls else None,
+            aws_access_key_id=emulated.ACCESS_KEY, aws_secret_access_key=emulated.SECRET_KEY, **more)
+        self.addCleanup(client.close)
+        return client
+
+    def make_bucket(self, **more):
+        self.client().create_bucket(Bucket=BUCKET, **more)
+
+    def machine(self, name="one", env=None, **config):
+        c = {"VAULT": "s3://%s/backups" % BUCKET, "ENDPOINT_URL": self.server.url, "REGION_NAME": "us-east-1",
+             "AWS_ACCESS_KEY_ID": emulated.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": emulated.SECRET_KEY,
+             "STORAGE_CLASS": "DEEP_ARCHIVE", "COMPRESSION": "none"}
+        c.update(config)
+        env = dict({"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
+                    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder}, **(env or {}))
+        return self.data({k: v for k, v in c.items() if v is not None}, env=env, name=name)
+
+    def cli(self, m, *words):
+        """(status, all that it said)."""
+        r = subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE)
+        return r.returncode, r.stdout
+
+    def said(self, m, *wanted, words=("init",), status=1):
+        code, text = self.cli(m, *words)
+        self.assertEqual(code, status, text)
+        last = text.strip().splitlines()[-1] if status else text
+        for part in wanted:
+            self.assertIn(part, last)
+        return text
+
+
+class Sentences(Trouble):
+    def test_a_wrong_secret(self):
+        self.said(self.machine(AWS_SECRET_ACCESS_KEY="wrong"), "the secret key from the configuration",
+                  "AWS_SECRET_ACCESS_KEY")
+
+    def test_a_wrong_access_key(self):
+        self.said(self.machine(AWS_ACCESS_KEY_ID="AKIAWRONG"), "does not know the access key", "AWS_ACCESS_KEY_ID")
+
+    def test_no_key_at_all(self):
+        self.said(self.machine(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None), "there is no access key",
+                  "aws configure")
+
+    def test_no_bucket(self):
+        self.said(self.machine(VAULT="s3://not-there"), "s3://not-there", "make the bucket", "VAULT")
+
+    def test_another_region(self):
+        self.said(self.machine(REGION_NAME="eu-west-1"), "us-east-1", "REGION_NAME")
+
+    def test_a_class_that_does_not_exist(self):
+        self.said(self.machine(STORAGE_CLASS="CHEAPEST"), "STORAGE_CLASS")
+
+    def test_no_service(self):
+        self.server.kill()
+        m = self.machine(ENDPOINT_URL=self.server.url)
+        self.said(m, "cannot connect to 127.0.0.1")
+
+    def test_http_to_another_machine(self):
+        self.said(self.machine(ENDPOINT_URL="http://192.0.2.1"), "not encrypted", "https://", "ALLOW_HTTP")
+
+    def test_every_right_that_is_missing_is_named(self):
+        for operation, right in (("ListObjectsV2", "s3:ListBucket"), ("CreateMultipartUpload", "s3:PutObject"),
+                                 ("UploadPart", "s3:PutObject"), ("ListParts", "s3:ListMultipartUploadParts"),
+                                 ("ListMultipartUploads", "s3:ListBucketMultipartUploads"),
+                                 ("AbortMultipartUpload", "s3:AbortMultipartUpload"), ("PutObject", "s3:PutObject"),
+                                 ("GetObject", "s3:GetObject")):
+            self.server.behave({"op": operation, "kind": "denied"})
+            text = self.said(self.machine(), "needs the right " + right)
+            self.assertIn('"s3:ListMultipartUploadParts"', text)  # the policy that is enough
+
+    def test_no_right_to_remove_is_no_failure(self):
+        self.server.behave({"op": "DeleteObject", "kind": "denied"})
+        m = self.machine()
+        self.said(m, "backups work, autoglacier delete does not", status=0)
+        with open(os.path.join(self.folder, "file"), "w") as f:
+            f.write("text")
+        code, text = self.cli(m, "backup", "-m", "words", os.path.join(self.folder, "file"))
+        self.assertEqual(code, 0, text)
+        # init tried once; the backup did not.
+        self.assertEqual(len(self.server.requests("DeleteObject")), 1)
+
+    def test_a_clock_that_is_off_by_a_day(self):
+        self.server.set(clock_skew=86400)
+        m = self.machine()
+        self.said(m, "behind the service's", "timedatectl", status=0)
+        m.start()
+        m.write("file", "text")
+        m.commit("from another day")
+        m.wait("stored")
+
+    def test_a_bucket_with_object_lock(self):
+        client = self.client()
+        client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+        client.put_object_lock_configuration(Bucket="locked", ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 30}}})
+        m = self.machine(VAULT="s3://locked")
+        self.said(m, status=0)
+        m.start()
+        m.write("file", os.urandom(9 << 20))
+        m.commit("kept for thirty days")
+        m.wait("stored")
+
+
+class Certificates(Trouble):
+    tls = True
+
+    def test_a_certificate_that_nobody_vouches_for(self):
+        self.said(self.machine(), "cannot be trusted", "AWS_CA_BUNDLE")
+
+    def test_a_root_of_ones_own(self):
+        m = self.machine(env={"AWS_CA_BUNDLE": os.path.join(self.server.folder, "ca.pem")})
+        self.said(m, status=0)
+
+
+class GoesOn(Trouble):
+    """Uploads that are interrupted: no confirmed part is sent again, nothing is left over."""
+
+    def parts(self):
+        """How often each part of each upload was confirmed."""
+        done = [r for r in self.server.requests("UploadPart") if r["status"] == 200]
+        return collections.Counter(r["path"].partition("?")[2] for r in done)
+
+    def nothing_is_left_over(self):
+        self.assertEqual(self.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", []), [])
+
+    def stored_as_it_was(self, content):
+        """The one volume of the bucket, opened with the private key alone."""
+        client = self.client()
+        key = [o["Key"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="backups/archives/")["Contents"]]
+        self.assertEqual(len(key), 1)
+        client.restore_object(Bucket=BUCKET, Key=key[0], RestoreRequest={"Days": 1})
+        sealed, tar = os.path.join(self.folder, "sealed"), os.path.join(self.folder, "tar")
+        with open(sealed, "wb") as f:
+            f.write(client.get_object(Bucket=BUCKET, Key=key[0])["Body"].read())
+        private = os.path.join(self.mounts[0].data, "keys", "private.pem")
+        subprocess.run([Programs.cli, "decrypt", "--key", private, "-o", tar, sealed], check=True,
+                       env=self.mounts[0].environment(), stdout=subprocess.DEVNULL)
+        out = subprocess.run(["tar", "-xOf", tar, "large"], check=True, stdout=subprocess.PIPE).stdout
+        self.assertEqual(out, content)
+
+    def test_killed_while_sending(self):
+        content = os.urandom(60 << 20)
+        m = self.machine(UPLOAD_CONCURRENCY=2).start()
+        m.write("large", content)
+        self.server.behave({"op": "UploadPart", "kind": "500", "skip": 3})
+        m.commit("sent in several lives")
+        for more in (2, 2):
+            before = len(self.parts())
+            until(lambda: len(self.parts()) >= 2 and len(self.parts()) > before - 1, self.parts)
+            m.kill()
+            m.clean()
+            self.server.behave({"op": "UploadPart", "kind": "500", "skip": more})
+            m.start()
+        self.server.behave()
+        m.wait("stored")
+        self.assertEqual(set(self.parts().values()), {1})
+        self.nothing_is_left_over()
+        self.stored_as_it_was(content)
+
+    def test_the_service_is_down_for_a_while(self):
+        content = os.urandom(20 << 20)
+        m = self.machine().start()
+        m.write("large", content)
+        self.server.behave({"op": "UploadPart", "kind": "503", "skip": 1})
+        m.commit("through a pause")
+        until(lambda: len(self.parts()) >= 1, self.parts)
+        self.server.kill()
+        until(lambda: "cannot connect" in m.read(".status") or "SlowDown" in m.read(".status"),
+              lambda: m.read(".status"))
+        self.server.start()
+        self.server.behave()
+        m.wait("stored")
+        self.nothing_is_left_over()
+        self.stored_as_it_was(content)
+
+    def test_credentials_expire_in_mid_upload(self):
+        calls, tool = os.path.join(self.folder, "calls"), os.path.join(self.folder, "credentials")
+        with open(tool, "w") as f:
+            f.write("#!/bin/sh\necho called >> %s\n"
+                    "echo '{\"Version\": 1, \"AccessKeyId\": \"%s\", \"SecretAccessKey\": \"%s\"}'\n"
+                    % (calls, emulated.ACCESS_KEY, emulated.SECRET_KEY))
+        os.chmod(tool, 0o755)
+        ini = os.path.join(self.folder, "aws")
+        with open(ini, "w") as f:
+            f.write("[default]\nregion = us-east-1\n[profile backup]\ncredential_process = %s\n" % tool)
+        content = os.urandom(20 << 20)
+        m = self.machine(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_PROFILE="backup",
+                         env={"AWS_CONFIG_FILE": ini}).start()
+        m.write("large", content)
+        with open(calls) as f:
+            before = len(f.readlines())
+        self.server.behave({"op": "UploadPart", "kind": "token", "skip": 1, "count": 1})
+        m.commit("under two pairs of keys")
+        m.wait("stored")
+        with open(calls) as f:
+            self.assertGreater(len(f.readlines()), before)
+        self.stored_as_it_was(content)
+
+    def test_a_lost_answer_to_the_last_request(self):
+        content = os.urandom(9 << 20)
+        m = self.machine().start()
+        m.write("large", content)
+        self.server.behave({"op": "CompleteMultipartUpload", "kind": "cut-after", "count": 1})
+        m.commit("confirmed all the same")
+        m.wait("stored")
+        self.assertEqual(set(self.parts().values()), {1})
+        self.nothing_is_left_over()
+        self.stored_as_it_was(content)
+
+
+if __name__ == "__main__":
+    main()
