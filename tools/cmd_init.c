@@ -115,21 +115,13 @@ static int make_store(struct cli *cli, struct err *e)
         if (q < 0)
                 return q;
         store_set_control(
-<<<<<<< HEAD
-                s, &(struct store_control){.stop = &cli_stop, .waiting = say_waiting, .ctx = cli});
+                s, &(struct store_control){
+                           .stop = &cli_stop, .waiting = say_waiting, .ctx = cli, .tries = TRIES});
         if ((q = reach_check(s, say_check, NULL, e)) < 0 || store_check(s, NULL, NULL, NULL) == 0)
                 return q;
         if ((q = store_init(s, e)) == 0 && (q = store_check(s, NULL, NULL, e)) == 0)
                 cli_say(cli, "made the store %s", c->vault);
         return q;
-=======
-                s, &(struct store_control){
-                           .stop = &cli_stop, .waiting = say_waiting, .ctx = cli, .tries = TRIES});
-        q = reach_check(s, say_check, NULL, e);
-        if (q == 0)
-                q = store_init(s, e);
-        return q < 0 ? q : store_check(s, NULL, NULL, e);
->>>>>>> 272099a (Say what to do when a bucket refuses; go on with uploads through kills, pauses and expired keys)
 }
 
 static int say_policy(struct cli *cli, struct err *e)
