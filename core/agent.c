@@ -11,6 +11,8 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#define SECONDS_MAX (100ll * 366 * 86400)
+
 struct agent {
         struct agent_ops ops;
         int data_fd, listener, wake;
@@ -42,8 +44,8 @@ static int do_unlock(struct agent *a, struct bytes *b, struct err *e)
 {
         int64_t seconds = (int64_t)bytes_u64(b);
         _cleanup_secret_ struct secret *s = NULL;
-        if (b->bad || b->left == 0 || seconds < 0)
-                return err_set(e, -EPROTO, "a request to unlock without a passphrase");
+        if (b->bad || b->left == 0 || seconds < 0 || seconds > SECONDS_MAX)
+                return err_set(e, -EPROTO, "a request to unlock without a passphrase or a time");
         if (secret_copy(b->p, b->left, &s) < 0)
                 return err_oom(e);
         return a->ops.unlock(a->ops.ctx, s, seconds, e);

@@ -292,24 +292,27 @@ static int try_key(
         return q < 0 ? q : 1;
 }
 
-/* ret_locked: the first key that might do and is locked. */
+/* ret_locked: the first key that might do and is locked. One that cannot be opened does not hide
+ * another that can; if there is none, the first error is told. */
 static int unwrap_quietly(
         struct keyring *k, const struct want *w, struct entry **ret_locked, struct err *e)
 {
+        struct err first = {0};
         for (size_t i = 0; i < k->n; i++) {
                 struct entry *n = &k->entries[i];
+                struct err why = {0};
                 _cleanup_(keys_private_freep) struct keys_private *key = NULL;
                 if (!may_be(n, w->fingerprint) || !is_there(n))
                         continue;
-                int q = load_quietly(k, n, &key, e);
-                if (q == 0)
-                        q = try_key(n, key, w, e);
+                int q = load_quietly(k, n, &key, &why);
+                if (q == 0 && (q = try_key(n, key, w, e)) != 0)
+                        return q;
                 if (q == -ENOKEY && !*ret_locked)
                         *ret_locked = n;
-                if (q != 0 && q != -ENOKEY)
-                        return q;
+                if (q < 0 && q != -ENOKEY && first.code == 0)
+                        first = why;
         }
-        return 0;
+        return first.code < 0 ? err_set(e, first.code, "%s", first.text) : 0;
 }
 
 static int unwrap_asking(struct keyring *k, const struct want *w, struct err *e)

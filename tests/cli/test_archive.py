@@ -130,13 +130,13 @@ class Backup(ArchiveCase):
         self.assertFalse(os.path.exists(store))
 
     def test_a_store_that_was_never_there_is_an_error_that_says_what_to_do(self):
-        self.config(json.dumps({"VAULT": "dir:/nowhere/at/all"}))
+        self.config(json.dumps({"VAULT": "dir:" + self.path("no/such/disk")}))
         r = self.ag("backup", "-m", "words", "src", status=4)
         self.assertIn("autoglacier init", r.err)
 
     def test_a_missing_public_key_is_an_error(self):
-        self.config('{"PUBL_RSA_KEY_PATH": "/nowhere/public.pem"}')
-        self.ag("backup", "-m", "words", "src", status=1, say="/nowhere/public.pem")
+        self.config(json.dumps({"PUBL_RSA_KEY_PATH": self.path("no/public.pem")}))
+        self.ag("backup", "-m", "words", "src", status=1, say=self.path("no/public.pem"))
 
     def test_sigint_leaves_it_to_be_taken_up_again(self):
         self.config('{"COMPRESSION": "bzip2", "COMPRESSION_WORKERS": 1}')

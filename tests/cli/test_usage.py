@@ -83,7 +83,7 @@ class Usage(CliCase):
         path = self.write("other.json", '{"COMPRESSION": "zstd"}')
         for words in (["--config", path, "config"], ["--config=" + path, "config"], ["config", "--config", path]):
             self.assertRegex(self.ag(*words).out, r'COMPRESSION +"zstd" +# file')
-        self.ag("--config", "/nowhere/x.json", "config", status=1, say="/nowhere/x.json")
+        self.ag("--config", self.path("no/x.json"), "config", status=1, say=self.path("no/x.json"))
 
     def test_messages_begin_with_program_and_command(self):
         r = self.ag("show", "nothing", status=1)
