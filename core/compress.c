@@ -106,7 +106,9 @@ size_t compress_bound(enum compress_kind kind, size_t len)
 #define TRIAL_LEAST (64u * KiB)
 
 /* A cheap trial: small pieces from all over the block, by zstd's fastest level. Photos, video and
- * what is packed already come out as long as they went in; grinding them would gain nothing. */
+ * what is packed already come out as long as they went in; grinding them would gain nothing. The
+ * pieces are not evenly spaced: files of one size would have all their headers looked at, or none.
+ */
 static bool is_incompressible(struct compress_encoder *c, const uint8_t *in, size_t len)
 {
         if (len < TRIAL_LEAST)
@@ -114,8 +116,11 @@ static bool is_incompressible(struct compress_encoder *c, const uint8_t *in, siz
         uint8_t out[SAMPLE + SAMPLE / 4];
         size_t n = MIN((size_t)SAMPLES, len / SAMPLE);
         size_t step = len / n, before = 0, after = 0;
+        uint32_t dice = 1;
         for (size_t i = 0; i < n; i++) {
-                size_t z = ZSTD_compressCCtx(c->zstd, out, sizeof out, in + i * step, SAMPLE, 1);
+                dice = dice * 1664525u + 1013904223u; /* Numerical Recipes, "quick and dirty" */
+                size_t at = i * step + (size_t)(dice >> 8) % (step - SAMPLE + 1);
+                size_t z = ZSTD_compressCCtx(c->zstd, out, sizeof out, in + at, SAMPLE, 1);
                 before += SAMPLE;
                 after += ZSTD_isError(z) ? SAMPLE : MIN(z, (size_t)SAMPLE);
         }

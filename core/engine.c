@@ -156,6 +156,7 @@ int engine_catalog(struct engine *g, struct catalog **ret, struct err *e)
 void engine_stop(struct engine *g)
 {
         atomic_store(&g->stop, true);
+        atomic_store(&g->news, true);
 }
 
 void engine_unmounted(struct engine *g)

@@ -46,6 +46,7 @@ struct engine {
         pthread_t worker;
         bool started;
         atomic_bool stop;
+        atomic_bool news; /* poked, or stopped: what can wait gives way */
 
         void (*on_change)(void *ctx, const char *id);
         void *on_change_ctx;

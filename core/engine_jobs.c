@@ -6,11 +6,13 @@
 #include "io.h"
 #include "job.h"
 #include "staging.h"
+#include "sweep.h"
 
 #include <fcntl.h>
 #include <signal.h>
 
 #define LOOK_AGAIN_NS (2 * CLOCK_NSEC)
+#define SWEEP_NS      (60 * CLOCK_NSEC)
 
 /* ---- job locks ---- */
 
@@ -35,6 +37,7 @@ void jobs_unlock(struct engine *g, const char *id, int fd, bool finished)
 
 void jobs_poke(struct engine *g)
 {
+        atomic_store(&g->news, true);
         pthread_mutex_lock(&g->lock);
         g->poked = true;
         g->idle = false;
@@ -227,18 +230,31 @@ static void wait_for_news(struct engine *g)
         pthread_mutex_unlock(&g->lock);
 }
 
+/* What was left in a store that was away. Jobs come first: a poke ends it. */
+static void sweep_now_and_then(struct engine *g, struct catalog *c, int64_t *next)
+{
+        if (!c || atomic_load(&g->news) || clock_monotonic() < *next)
+                return;
+        (void)sweep_all(c, g->config, &g->news, NULL); /* what stays is noted */
+        *next = clock_monotonic() + SWEEP_NS;
+}
+
 static void *work(void *arg)
 {
         struct engine *g = arg;
+        int64_t next_sweep = 0;
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         while (!atomic_load(&g->stop)) {
                 bool ran = false;
+                atomic_store(&g->news, false);
                 if (c || engine_catalog(g, &c, NULL) == 0) {
                         (void)recover_staging(g, c, NULL); /* tried again in two seconds */
                         ran = look_once(g, c);
                 }
                 if (!ran)
                         wait_for_news(g);
+                if (!ran)
+                        sweep_now_and_then(g, c, &next_sweep);
         }
         return NULL;
 }

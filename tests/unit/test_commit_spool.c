@@ -224,7 +224,7 @@ static void killed_at_any_point_it_is_stored_once(void **state)
                 return;
         for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
                 tree_sh("rm -rf $T/src");
-                stage(36);
+                stage(22);
                 char *id = commit(h);
                 run_killed(h, id, points[i]);
                 run_to_the_end(h, id);
@@ -283,13 +283,13 @@ static void *watch_spool(void *arg)
         return &most;
 }
 
-static void a_commit_ten_times_the_spool_goes_through(void **state)
+static void a_commit_many_times_the_spool_goes_through(void **state)
 {
         struct home *h = *state;
         char stop[128];
         (void)snprintf(stop, sizeof stop, "%s/stop", h->path);
         setenv("STOP", stop, 1);
-        stage(400);
+        stage(300);
         char *id = commit(h);
         pthread_t t;
         pthread_create(&t, NULL, watch_spool, h);
@@ -371,12 +371,13 @@ static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state
         tree_sh("diff -r $T/src $T/data/staging/current/src && test -z \"$(ls -A $T/data/spool)\"");
         /* What the store holds of it is taken away when the store is back. */
         tree_sh("test -n \"$(ls -A $T/remote/uploads)\"; rm $T/remote/fail; rm -rf $T/src");
-        free(id);
-        tree_sh("rm -r $T/data/staging/current/src");
-        stage(1);
-        id = commit(h);
-        run_to_the_end(h, id);
-        check_stored(h, id);
+        must(engine_start(h->engine, &e), &e);
+        for (int64_t end = clock_monotonic() + WITHIN_NS; clock_monotonic() < end;) {
+                if (tree_status("test -z \"$(ls -A $T/remote/uploads)\"") == 0)
+                        break;
+                (void)usleep(50000);
+        }
+        tree_sh("test -z \"$(ls -A $T/remote/uploads)\"");
         free(id);
 }
 
@@ -455,7 +456,7 @@ int main(int argc, char **argv)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
                 T(killed_at_any_point_it_is_stored_once),
                 T(no_part_of_a_packed_volume_is_sent_twice),
-                T(a_commit_ten_times_the_spool_goes_through),
+                T(a_commit_many_times_the_spool_goes_through),
                 T(a_service_that_is_away_is_waited_for_in_words),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(an_upload_that_the_store_forgot_is_begun_anew),
