@@ -69,8 +69,10 @@ static struct task next_task(struct sender *s)
         drop_lost(v);
         if (v->lost || (s->failures > 0 && s->active > 0))
                 return t; /* while something is wrong, one thread at a time tries */
+        /* What the store has can be told from what it lacks once all parts are known. */
+        bool known = v->packed || !*v->token;
         if (!v->upload)
-                t.step = STEP_OPEN;
+                t.step = known ? STEP_OPEN : STEP_NONE;
         else if (!take_part(v, &t) && v->packed && v->n_sent == v->n)
                 t = (struct task){.step = STEP_FINISH, .v = v, .upload = v->upload};
         return t;

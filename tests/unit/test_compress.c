@@ -119,11 +119,40 @@ static void what_is_cut_or_altered_is_refused(_unused_ void **state)
         }
 }
 
+/* Eight photos of one size with their headers: an even spacing of samples met the headers alone. */
+static void files_of_one_size_are_still_seen_as_what_they_are(_unused_ void **state)
+{
+        enum { HEADER = 2112, FILE_SIZE = 2000000 + HEADER, LEN = 8 * FILE_SIZE };
+        _cleanup_free_ uint8_t *in = malloc(LEN);
+        _cleanup_free_ uint8_t *out = malloc(compress_bound(COMPRESS_LZMA, LEN));
+        _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
+        struct compress_block block;
+        struct err e = {0};
+        uint32_t dice = 7;
+        size_t n = 0;
+        assert_true(in && out);
+        for (size_t i = 0; i < LEN; i++) {
+                dice = dice * 1664525u + 1013904223u;
+                in[i] = i % FILE_SIZE < HEADER ? 'h' : (uint8_t)(dice >> 24);
+        }
+        assert_int_equal(compress_encoder_new(COMPRESS_LZMA, -1, &c, &e), 0);
+        assert_int_equal(compress_encode(c, in, LEN, out, compress_bound(COMPRESS_LZMA, LEN), &n,
+                                 &block, &e),
+                0);
+        assert_true(n > LEN); /* stored: the headers would have shrunk */
+        memset(in, 'h', LEN / 2);
+        assert_int_equal(compress_encode(c, in, LEN / 2, out, compress_bound(COMPRESS_LZMA, LEN),
+                                 &n, &block, &e),
+                0);
+        assert_true(n < LEN / 100);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(files_of_the_usual_tools_joined_come_out_whole),
                 cmocka_unit_test(what_is_cut_or_altered_is_refused),
+                cmocka_unit_test(files_of_one_size_are_still_seen_as_what_they_are),
         };
         return cmocka_run_group_tests_name("compress", tests, setup, teardown);
 }
