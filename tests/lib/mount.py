@@ -314,7 +314,7 @@ class Mount:
         subprocess.run([PYTHON, Programs.rescue, "--key", key, "-o", packed, *self.volumes(archive)], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run(["tar", "-xpJf", packed, "--xattrs", "--xattrs-include=user.*", "--same-order",
-                        "--exclude=./.autoglacier", "--exclude=.autoglacier", "-C", to], check=True)
+                        "--exclude=./.autoglacier", "--exclude=.autoglacier", "--warning=no-unknown-keyword", "-C", to], check=True)
         os.unlink(packed)
         return to
 
