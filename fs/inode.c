@@ -91,19 +91,18 @@ static void set_name(struct inode *i, fuse_ino_t parent, const char *name)
         i->name = strdup(name); /* without a name it is only not forgotten early */
 }
 
-static struct inode *add(struct mount *m, int fd, const struct stat *st, bool view,
-        const struct fuse_lowlevel_ops *ops)
+static struct inode *add(struct mount *m, const struct inode_found *f)
 {
         struct inode_table *t = m->inodes;
         struct inode *i = calloc(1, sizeof *i);
         if (!i)
                 return NULL;
-        i->node.ops = ops;
-        i->fd = fd;
-        i->dev = st->st_dev;
-        i->ino = st->st_ino;
-        i->type = st->st_mode & S_IFMT;
-        i->view = view;
+        i->node.ops = f->ops;
+        i->fd = f->fd;
+        i->dev = f->st->st_dev;
+        i->ino = f->st->st_ino;
+        i->type = f->st->st_mode & S_IFMT;
+        i->view = f->view;
         struct inode **b = bucket(t, i->dev, i->ino);
         i->next_hash = *b;
         *b = i;
@@ -112,28 +111,28 @@ static struct inode *add(struct mount *m, int fd, const struct stat *st, bool vi
         return i;
 }
 
-struct inode *inode_get(struct mount *m, int fd, const struct stat *st, bool view,
-        fuse_ino_t parent, const char *name, const struct fuse_lowlevel_ops *ops)
+struct inode *inode_get(struct mount *m, const struct inode_found *f)
 {
         struct inode_table *t = m->inodes;
         pthread_mutex_lock(&t->lock);
-        struct inode *i = find(t, st->st_dev, st->st_ino, view);
+        struct inode *i = find(t, f->st->st_dev, f->st->st_ino, f->view);
         bool known = i != NULL;
         if (known) {
                 unchain(t, i);
                 chain_newest(t, i);
         } else {
-                i = add(m, fd, st, view, ops);
+                i = add(m, f);
         }
         if (i) {
                 i->node.lookups++;
-                /* Found in the live tree: what came back from a frozen one lives again. */
-                atomic_store(&i->generation, atomic_load(&m->generation));
-                set_name(i, parent, name);
+                /* Found in the live tree: what came back from a frozen one lives again. Found
+                 * through a handle of a frozen folder: it stays frozen. */
+                atomic_store(&i->generation, f->generation);
+                set_name(i, f->parent, f->name);
         }
         pthread_mutex_unlock(&t->lock);
         if (known || !i)
-                (void)close(fd); /* O_PATH */
+                (void)close(f->fd); /* O_PATH */
         if (!known && inode_table_crowded(t))
                 notifier_relieve(m->notifier);
         return i;

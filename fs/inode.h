@@ -34,10 +34,18 @@ struct inode_table;
 struct inode_table *inode_table_new(size_t max_fds);
 void inode_table_free(struct inode_table *t);
 
-/* The inode for an O_PATH descriptor (taken: kept or closed), with one more lookup. NULL: out of
- * memory. */
-struct inode *inode_get(struct mount *m, int fd, const struct stat *st, bool view,
-        fuse_ino_t parent, const char *name, const struct fuse_lowlevel_ops *ops);
+/* An entry as a lookup has found it. */
+struct inode_found {
+        int fd; /* O_PATH */
+        const struct stat *st;
+        bool view;
+        unsigned generation; /* of the folder, read before the entry was opened */
+        fuse_ino_t parent;
+        const char *name;
+        const struct fuse_lowlevel_ops *ops;
+};
+/* Its inode, with one more lookup. The descriptor is taken: kept or closed. NULL: out of memory. */
+struct inode *inode_get(struct mount *m, const struct inode_found *f);
 void inode_forget(struct mount *m, struct inode *i, uint64_t n);
 /* The entry has a new name. */
 void inode_renamed(struct mount *m, dev_t dev, ino_t ino, fuse_ino_t parent, const char *name);

@@ -51,39 +51,47 @@ static void leave(struct mount *m, fuse_req_t req, int q)
 
 /* ---- looking ---- */
 
-static int entry_of(struct mount *m, int fd, bool view, fuse_ino_t parent, const char *name,
-        struct fuse_entry_param *ret)
+static int entry_of(struct mount *m, struct inode_found *f, struct fuse_entry_param *ret)
 {
-        *ret = (struct fuse_entry_param){.attr_timeout = view ? 1.0 : NODE_TIMEOUT,
-                .entry_timeout = view ? 1.0 : NODE_TIMEOUT};
-        if (fstat(fd, &ret->attr) < 0) {
+        *ret = (struct fuse_entry_param){.attr_timeout = f->view ? 1.0 : NODE_TIMEOUT,
+                .entry_timeout = f->view ? 1.0 : NODE_TIMEOUT};
+        if (fstat(f->fd, &ret->attr) < 0) {
                 int q = errno;
-                (void)close(fd); /* O_PATH */
+                (void)close(f->fd); /* O_PATH */
                 return q;
         }
-        struct inode *i = inode_get(m, fd, &ret->attr, view, parent, name, &passthrough_ops);
+        f->st = &ret->attr;
+        f->ops = &passthrough_ops;
+        struct inode *i = inode_get(m, f);
         if (!i)
                 return ENOMEM;
         ret->ino = (fuse_ino_t)i;
         return 0;
 }
 
+/* The generation that what is opened below `dir` from now on belongs to. */
+static unsigned generation_of(const struct mount *m, const struct inode *dir)
+{
+        return atomic_load(dir->special ? &m->generation : &dir->generation);
+}
+
 int passthrough_lookup(
         struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret)
 {
-        int fd = openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno;
-        return entry_of(m, fd, dir->view, passthrough_ino(m, dir), name, ret);
+        struct inode_found f = {.view = dir->view,
+                .generation = generation_of(m, dir),
+                .parent = passthrough_ino(m, dir),
+                .name = name};
+        f.fd = openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 
 int passthrough_view(struct mount *m, int dirfd, const char *name, bool follow, fuse_ino_t parent,
         struct fuse_entry_param *ret)
 {
-        int fd = openat(dirfd, name, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
-        if (fd < 0)
-                return errno;
-        return entry_of(m, fd, true, parent, name, ret);
+        struct inode_found f = {.view = true, .parent = parent, .name = name};
+        f.fd = openat(dirfd, name, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+        return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 
 static void pt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -313,7 +313,7 @@ class Mount:
         key = os.path.join(self.data, "keys", "private.pem")
         subprocess.run([PYTHON, Programs.rescue, "--key", key, "-o", packed, *self.volumes(archive)], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.run(["tar", "-xpJf", packed, "--xattrs", "--xattrs-include=user.*", "--same-order",
+        subprocess.run(["tar", "-xpf", packed, "--xattrs", "--xattrs-include=user.*", "--same-order",
                         "--exclude=./.autoglacier", "--exclude=.autoglacier", "--warning=no-unknown-keyword", "-C", to], check=True)
         os.unlink(packed)
         return to
