@@ -6,9 +6,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define BATCH      512
 #define MAX_QUEUED 64
+#define MANY       1000 /* names */
 
 struct names {
         char *v[MAX_QUEUED];
@@ -20,6 +22,7 @@ struct notifier {
         pthread_mutex_t lock;
         pthread_cond_t wake;
         bool stop, all, relieve;
+        bool forgetting; /* of all: asked for or begun, and not done */
         struct names forget, touch;
         pthread_t forgetter, toucher;
         bool started;
@@ -32,7 +35,11 @@ int notifier_new(struct mount *m, struct notifier **ret, struct err *e)
                 return err_oom(e);
         n->m = m;
         pthread_mutex_init(&n->lock, NULL);
-        pthread_cond_init(&n->wake, NULL);
+        pthread_condattr_t attr;
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&n->wake, &attr);
+        pthread_condattr_destroy(&attr);
         *ret = n;
         return 0;
 }
@@ -62,7 +69,7 @@ static char *next(struct names *q)
 void notifier_forget_all(struct notifier *n)
 {
         pthread_mutex_lock(&n->lock);
-        n->all = true;
+        n->all = n->forgetting = true;
         pthread_cond_broadcast(&n->wake);
         pthread_mutex_unlock(&n->lock);
 }
@@ -91,10 +98,33 @@ static void inval(struct notifier *n, fuse_ino_t parent, const char *name)
                 n->m->session, parent, name, strlen(name)); /* unknown: as good */
 }
 
+/* Another one may have been asked for meanwhile. */
+static void forgotten(struct notifier *n)
+{
+        pthread_mutex_lock(&n->lock);
+        n->forgetting = n->all;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+}
+
+void notifier_settle(struct notifier *n)
+{
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail */
+        until.tv_sec++;
+        pthread_mutex_lock(&n->lock);
+        int q = 0;
+        while (n->forgetting && q == 0)
+                q = pthread_cond_timedwait(&n->wake, &n->lock, &until);
+        pthread_mutex_unlock(&n->lock);
+}
+
 static void forget_all(struct notifier *n)
 {
         struct inode_name *v = NULL;
         size_t count = inode_below(n->m->inodes, FUSE_ROOT_ID, &v);
+        if (count > MANY) /* nobody should wait for that: what changes something is told anyway */
+                forgotten(n);
         for (size_t i = 0; i < count; i++) {
                 inval(n, FUSE_ROOT_ID, v[i].name);
                 free(v[i].name);
@@ -127,8 +157,10 @@ static void *forgetter(void *arg)
                         continue;
                 }
                 pthread_mutex_unlock(&n->lock);
-                if (all)
+                if (all) {
                         forget_all(n);
+                        forgotten(n);
+                }
                 if (some)
                         relieve(n);
                 if (name)

@@ -67,7 +67,10 @@ struct state {
 static int do_commit(void *ctx, const char *text, size_t len, struct err *e)
 {
         struct state *s = ctx;
-        return commit_text(s->m, NULL, text, len, &s->id, e);
+        int q = commit_text(s->m, NULL, text, len, &s->id, e);
+        if (q == 0)
+                notifier_settle(s->m->notifier);
+        return q;
 }
 
 static int do_extend(void *ctx, const char *text, size_t len, struct err *e)
