@@ -226,7 +226,9 @@ static int prepare_store(struct engine *g, struct catalog *c, struct buf *said, 
         if ((q = stores_open(g->config, url, g->config->storage_class, &s, e)) < 0 || known)
                 return q;
         char id[64];
-        if (store_check(s, NULL, id, NULL) < 0) {
+        if ((q = store_check(s, NULL, id, e)) < 0) {
+                if (s->traits.asks)
+                        return q;
                 const char *dir = startswith(url, "dir:");
                 bool ours = dir && startswith(dir, g->config->data);
                 struct stat st;

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "store.h"
+#include "store_glacier.h"
 #include "store_s3.h"
 #include "tree_hash.h"
 
@@ -162,9 +163,8 @@ static void try_remove(struct probe *p)
                 say(p, REACH_WARNING, "the small object %s stays behind: %s", PROBE, why.text);
 }
 
-static void look_at_clock(struct probe *p)
+static void look_at_clock(struct probe *p, int64_t skew)
 {
-        int64_t skew = store_s3_skew(p->s);
         char words[CLOCK_TEXT_MAX];
         clock_words(skew < 0 ? -skew : skew, words);
         if (skew == 0)
@@ -176,9 +176,27 @@ static void look_at_clock(struct probe *p)
                         words, skew > 0 ? "behind" : "before");
 }
 
+/* A vault: nothing can be written for trial. */
+static int check_vault(struct probe *p, struct err *e)
+{
+        struct store_state st;
+        char date[CLOCK_TEXT_MAX];
+        int q = store_check(p->s, NULL, NULL, e);
+        if (q < 0)
+                return q;
+        say(p, REACH_OK, "%s is there, and the keys are good", p->s->url);
+        if ((q = can_upload(p, e)) < 0 || (q = store_state(p->s, "", &st, e)) < 0)
+                return q;
+        clock_iso(st.modified, date);
+        if (st.modified)
+                say(p, REACH_OK, "what it holds is known from its inventory of %s", date);
+        look_at_clock(p, store_glacier_skew(p->s));
+        return 0;
+}
+
 int reach_check(struct store *s, reach_fn tell, void *ctx, struct err *e)
 {
-        if (s->traits.direct || s->traits.addresses)
+        if (s->traits.direct)
                 return 0;
         struct probe p = {.s = s, .tell = tell, .ctx = ctx};
         uint8_t random[8];
@@ -187,6 +205,8 @@ int reach_check(struct store *s, reach_fn tell, void *ctx, struct err *e)
                 return err_set(e, -EIO, "no random numbers");
         bytes_hex(random, sizeof random, hex);
         (void)snprintf(p.name, sizeof p.name, PROBE "-%s", hex); /* fits */
+        if (s->traits.inventory)
+                return check_vault(&p, e);
         int q = can_list(&p, e);
         if (q == 0)
                 q = can_upload(&p, e);
@@ -195,6 +215,6 @@ int reach_check(struct store *s, reach_fn tell, void *ctx, struct err *e)
         if (q < 0)
                 return q;
         try_remove(&p);
-        look_at_clock(&p);
+        look_at_clock(&p, store_s3_skew(p.s));
         return 0;
 }

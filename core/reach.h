@@ -21,9 +21,10 @@ enum reach_result {
 /* Each check that was made, in words. What fails comes out of reach_check() instead. */
 typedef void (*reach_fn)(void *ctx, enum reach_result r, const char *text);
 
-/* For stores over a network that have names; nothing is done for others (their check and init say
- * it all). 0, or the first check that failed. Leaves at most one small object behind, where objects
- * may not be removed. */
+/* For stores over a network; nothing is done for others (their check and init say it all). A vault
+ * keeps what it gets and tells hours later: there only an upload is tried, and given up. 0, or the
+ * first check that failed. Leaves at most one small object behind, where objects may not be
+ * removed. */
 int reach_check(struct store *s, reach_fn tell, void *ctx, struct err *e);
 
 /* Appends the policy for the user whose keys are used, as JSON: all that any command needs; or,

@@ -51,9 +51,32 @@ static void add_objects(struct buf *b, const char *arn, const char *prefix, bool
                 *prefix ? "/" : "");
 }
 
+/* Source: "Actions, resources, and condition keys for Amazon S3 Glacier", likewise. */
+static void add_vault(struct buf *b, const struct config *c, const char *vault, bool write_only)
+{
+        /* The first seven are what backups need; the rest is for init, restoring, deleting. */
+        static const char *const actions[] = {"glacier:DescribeVault",
+                "glacier:InitiateMultipartUpload", "glacier:UploadMultipartPart",
+                "glacier:CompleteMultipartUpload", "glacier:ListParts",
+                "glacier:ListMultipartUploads", "glacier:AbortMultipartUpload",
+                "glacier:CreateVault", "glacier:InitiateJob", "glacier:ListJobs",
+                "glacier:DescribeJob", "glacier:GetJobOutput", "glacier:DeleteArchive"};
+        buf_adds(b, "        {\n            \"Effect\": \"Allow\",\n");
+        add_actions(b, actions, write_only ? 7 : ARRAY_SIZE(actions));
+        buf_addf(b, "            \"Resource\": \"arn:%s:glacier:%s:*:vaults/%s\"\n        }\n",
+                partition(c), c->region_name ? c->region_name : "*", vault);
+}
+
 int reach_policy(const struct config *c, bool write_only, struct buf *ret, struct err *e)
 {
         char bucket[64], prefix[512], arn[160];
+        const char *vault = startswith(c->vault, "glacier://");
+        if (vault) {
+                buf_adds(ret, "{\n    \"Version\": \"2012-10-17\",\n    \"Statement\": [\n");
+                add_vault(ret, c, vault, write_only);
+                buf_adds(ret, "    ]\n}\n");
+                return buf_oom(ret) ? err_oom(e) : 0;
+        }
         if (!store_s3_parse(c->vault, bucket, sizeof bucket, prefix, sizeof prefix))
                 return err_set(e, -ENOTSUP, "the store %s needs no policy", c->vault);
         (void)snprintf(arn, sizeof arn, "arn:%s:s3:::%s", partition(c), bucket); /* fits */

@@ -309,7 +309,17 @@ static int one(struct recover *r, const struct recover_group *g, struct recover_
         return 0;
 }
 
-static size_t next_group(const struct recover_list *l, size_t at, struct recover_group *g)
+bool recover_is_known(struct recover *r, const char *id)
+{
+        struct catalog_archive a = {0};
+        struct err ignored = {0};
+        bool known = catalog_archive_get(r->catalog, id, &a, &ignored) == 0 &&
+                     !(a.state == ARCHIVE_PREPARED && a.released);
+        catalog_archive_done(&a);
+        return known;
+}
+
+size_t recover_next_group(const struct recover_list *l, size_t at, struct recover_group *g)
 {
         const struct recover_object *first = &l->v[at];
         size_t end = at;
@@ -329,7 +339,7 @@ static uint64_t count_groups(const struct recover_list *l)
 {
         struct recover_group g;
         uint64_t n = 0;
-        for (size_t at = 0; at < l->n; at = next_group(l, at, &g))
+        for (size_t at = 0; at < l->n; at = recover_next_group(l, at, &g))
                 n++;
         return n;
 }
@@ -340,7 +350,11 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
         struct recover r = {.catalog = c, .store = s, .params = p};
         _cleanup_(recover_list_done) struct recover_list l = {0};
         *ret = (struct recover_counts){0};
-        int q = recover_list_read(s, &l, e);
+        int q = recover_inventory(&r, e);
+        if (q == 0)
+                q = recover_list_read(s, &l, e);
+        if (q == 0)
+                q = recover_thaw(&r, &l, e);
         uint64_t done = 0, todo = count_groups(&l);
         for (size_t at = 0; q == 0 && at < l.n;) {
                 struct recover_group g;
@@ -348,7 +362,7 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
                         return err_set(e, -ECANCELED, "interrupted; repeat it to go on");
                 if (p->progress)
                         p->progress(p->ctx, done++, todo);
-                at = next_group(&l, at, &g);
+                at = recover_next_group(&l, at, &g);
                 q = one(&r, &g, ret, e);
         }
         return q;

@@ -4,7 +4,8 @@
  * the copy at the archive's own end. What the catalogue knows already is left alone, so it can be
  * repeated, and goes on where it was cut off. Archives of several machines in one store come back
  * alike; those sealed for other keys are told, not touched. Volumes are not read, but for that copy
- * and what the copy cannot know of the last ones. Not here: asking for passphrases, printing. One
+ * and what the copy cannot know of the last ones. A cold store is asked for its
+ * list and for manifests, and waited for. Not here: asking for passphrases, printing. One
  * thread a call; other programs, a mount among them, may work at the same time. */
 #pragma once
 
@@ -43,6 +44,8 @@ struct recover_params {
         void *unwrap_ctx;
         void (*told)(void *ctx, const struct recover_archive *r);  /* once for each archive */
         void (*progress)(void *ctx, uint64_t done, uint64_t todo); /* archives; NULL allowed */
+        /* A cold store takes hours for `what`; it is waited for. NULL allowed. */
+        void (*waiting)(void *ctx, const char *what);
         void *ctx;
         const atomic_bool *stop; /* NULL allowed */
 };

@@ -38,6 +38,15 @@ struct recover {
         const struct recover_params *params;
 };
 
+/* The objects of the archive that begins at l->v[at]; returns where the next one begins. */
+size_t recover_next_group(const struct recover_list *l, size_t at, struct recover_group *g);
+/* It is in the catalogue and needs nothing from the store. */
+bool recover_is_known(struct recover *r, const char *id);
+
+/* recover_cold.c. Both do nothing where the store is not cold. -ECANCELED when told to stop. */
+int recover_inventory(struct recover *r, struct err *e);
+int recover_thaw(struct recover *r, const struct recover_list *l, struct err *e);
+
 /* An object opened for reading: its header says that it is what its name says. */
 struct recover_open {
         struct store *store;

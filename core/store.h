@@ -55,6 +55,10 @@ struct store_traits {
         bool direct;         /* parts are written in place: no spool, no part SHA-256, no resume */
         bool cold;           /* objects may need thawing, and reading may cost money */
         bool addresses;      /* what store_finish() returns is needed to find the object again */
+        bool asks;           /* store_init() makes something in somebody's account: only where the
+                                user asked for it */
+        bool inventory;      /* store_list() tells what an old list said: store_thaw("") asks for a
+                                new one, store_state("") takes it in and dates it (modified) */
         uint64_t max_object; /* bytes */
         uint32_t part_size;  /* smallest useful, bytes, a power of two of MiB */
         unsigned max_parts;  /* of one upload; 0: no limit */

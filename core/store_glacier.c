@@ -287,6 +287,13 @@ static uint64_t glacier_space(struct store *s _unused_)
         return UINT64_MAX;
 }
 
+int64_t store_glacier_skew(struct store *s)
+{
+        while (s->inner)
+                s = s->inner;
+        return aws_skew(glacier_of(s)->aws);
+}
+
 /* ---- making one ---- */
 
 static void glacier_close(struct store *s)
@@ -349,6 +356,8 @@ int store_glacier_new(
         g->base = (struct store){
                 .ops = &glacier_ops,
                 .traits = {.cold = true,
+                        .asks = true,
+                        .inventory = true,
                         .max_object = MAX_PARTS * GiB, /* the largest part is 1 GiB */
                         .part_size = PART_SIZE,
                         .max_parts = MAX_PARTS,

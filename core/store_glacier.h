@@ -16,3 +16,7 @@ struct config;
  * data folder where the book is. Sends nothing. */
 int store_glacier_new(
         const struct config *config, const char *url, struct store **ret, struct err *e);
+
+/* How far the service's clock is before ours, ns, after something was asked. `s` is a vault, or a
+ * store around one. */
+int64_t store_glacier_skew(struct store *s);

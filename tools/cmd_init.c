@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include "ask.h"
 #include "buf.h"
 #include "clock.h"
 #include "config.h"
@@ -102,6 +103,23 @@ static void say_waiting(void *ctx, const struct err *why, unsigned tries, int64_
                 cli_say(ctx, "waiting: %s", why->text);
 }
 
+/* init is the wish itself; but where somebody sits before it, a vault with a slip in its name is
+ * not made. */
+static int make_in_account(struct cli *cli, struct store *s, struct err *e)
+{
+        char question[600];
+        struct err why = {0};
+        int q = store_check(s, NULL, NULL, &why);
+        if (q != -ENODEV)
+                return q < 0 ? err_set(e, q, "%s", why.text) : 0;
+        (void)snprintf(question, sizeof question, "%s is not there. Make it? [y/N] ", s->url);
+        if (ask_possible() && !ask_yes(question))
+                return err_set(e, q, "%s is not there, and was not made", s->url);
+        if ((q = store_init(s, e)) == 0)
+                cli_say(cli, "made the store %s", s->url);
+        return q;
+}
+
 static int make_store(struct cli *cli, struct err *e)
 {
         const struct config *c = cli->config;
@@ -117,6 +135,8 @@ static int make_store(struct cli *cli, struct err *e)
         store_set_control(
                 s, &(struct store_control){
                            .stop = &cli_stop, .waiting = say_waiting, .ctx = cli, .tries = TRIES});
+        if (s->traits.asks && (q = make_in_account(cli, s, e)) < 0)
+                return q;
         if ((q = reach_check(s, say_check, NULL, e)) < 0 || store_check(s, NULL, NULL, NULL) == 0)
                 return q;
         if ((q = store_init(s, e)) == 0 && (q = store_check(s, NULL, NULL, e)) == 0)
@@ -126,6 +146,10 @@ static int make_store(struct cli *cli, struct err *e)
 
 static int say_policy(struct cli *cli, struct err *e)
 {
+        static const char buckets[] =
+                ", and the bucket versioning and Object Lock: then nothing that is stored can be\n"
+                "lost there.";
+        static const char vaults[] = ": it can add, and cannot remove.";
         _cleanup_buf_ struct buf all = BUF_INIT;
         _cleanup_buf_ struct buf add = BUF_INIT;
         int q = reach_policy(cli->config, false, &all, e);
@@ -136,9 +160,9 @@ static int say_policy(struct cli *cli, struct err *e)
         (void)printf(
                 "\nThis IAM policy is enough for the user whose keys are used here:\n\n%s\n"
                 "This one is enough for backups alone. On a machine that somebody else may come "
-                "to control, give\nthe user this one, and the bucket versioning and Object "
-                "Lock: then nothing that is stored can be\nlost there.\n\n%s",
-                buf_str(&all), buf_str(&add));
+                "to control, give\nthe user this one%s\n\n%s",
+                buf_str(&all), startswith(cli->config->vault, "glacier:") ? vaults : buckets,
+                buf_str(&add));
         return 0;
 }
 

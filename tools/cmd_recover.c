@@ -53,6 +53,16 @@ static void told(void *ctx, const struct recover_archive *r)
         }
 }
 
+static void waiting(void *ctx, const char *what)
+{
+        struct work *w = ctx;
+        progress_clear(&w->progress);
+        cli_say(w->cli,
+                "waiting for %s. Interrupt it and repeat it later at will: it goes on, and nothing "
+                "is asked for twice",
+                what);
+}
+
 /* A key that cannot be read at all would make every archive a foreign one. */
 static int try_key(struct cli *cli, const char *path, struct keyring **ret, struct err *e)
 {
@@ -92,6 +102,7 @@ static int recover(struct cli *cli, const char *key, struct recover_counts *coun
                 .unwrap_ctx = keyring,
                 .told = told,
                 .progress = show,
+                .waiting = waiting,
                 .ctx = &w,
                 .stop = &cli_stop};
         cli_catch_signals();
