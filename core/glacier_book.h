@@ -26,7 +26,7 @@ struct glacier_object {
         uint64_t size;
         uint8_t tree_hash[32];
         int64_t created; /* ns */
-        int64_t listed;  /* date of the last inventory that had it, ns; 0: none yet */
+        int64_t listed;  /* when the last inventory that had it came, ns; 0: none yet */
 };
 
 /* Adds it, or replaces what is known of that archive. */
@@ -67,8 +67,9 @@ int glacier_book_forget_job(
 int glacier_book_jobs(struct glacier_book *b, const char *vault, const char *archive,
         struct glacier_job **ret, size_t *ret_n, struct err *e);
 
-/* An inventory has been read, and every archive in it added with `listed` set to its date. Forgets
- * what it should have had and had not: archives older than it by more than `grace`. */
+/* An inventory has been read, and every archive in it added with `listed` set to when it
+ * came, after its date. Forgets what it should have had and had not: archives older than it by more
+ * than `grace`. */
 int glacier_book_set_inventory(
         struct glacier_book *b, const char *vault, int64_t date, int64_t grace, struct err *e);
 /* What is written in between is durable at the end, all at once: for many. Other programs cannot

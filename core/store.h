@@ -49,6 +49,8 @@ struct store_state {
         unsigned hash_parts;
         uint8_t hash[32];
         char storage_class[32]; /* in the service's words; "" if it has none */
+        int64_t seen;           /* ns; the store said all this then and not now; 0: now */
+        bool listed;            /* it was in the inventory of that time */
 };
 
 struct store_traits {

@@ -181,9 +181,12 @@ static int inventory_state(struct glacier *g, struct store_state *ret, struct er
         return 0;
 }
 
+/* What no inventory had yet is known from when the vault confirmed it. */
 static struct store_state state_of(const struct glacier_object *o)
 {
         struct store_state st = {.access = STORE_COLD,
+                .seen = o->created,
+                .listed = o->listed != 0,
                 .size = o->size,
                 .modified = o->created,
                 .hashed = STORE_HASH_TREE};
@@ -204,7 +207,10 @@ static int glacier_state(struct store *s, const char *name, struct store_state *
                 q = glacier_job_now(g, &o, &job, e);
         if (q < 0)
                 return q;
-        *ret = state_of(&o);
+        struct store_state st = state_of(&o);
+        if (o.listed && (q = glacier_book_inventory(g->book, g->id, &st.seen, e)) < 0)
+                return q;
+        *ret = st;
         if (*job.id)
                 ret->access = job.done ? STORE_READY : STORE_THAWING;
         if (job.done)

@@ -10,6 +10,7 @@
 #include "words.h"
 
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 
 #define READ_SIZE (1024u * 1024u)
@@ -77,11 +78,48 @@ static int check_part(void *ctx, const struct catalog_part *part)
         return 0;
 }
 
+struct parts_hash {
+        EVP_MD_CTX *md;
+        unsigned n;
+        bool known;
+};
+
+static int add_part_hash(void *ctx, const struct catalog_part *part)
+{
+        static const uint8_t unknown[32];
+        struct parts_hash *h = ctx;
+        h->n++;
+        h->known = h->known && memcmp(part->sha256, unknown, sizeof unknown) != 0 &&
+                   EVP_DigestUpdate(h->md, part->sha256, sizeof part->sha256);
+        return 0;
+}
+
+/* Against the store's SHA-256 over the SHA-256s of the parts, where we know those. */
+static int check_parts_hash(struct check *k, const struct catalog_volume *v,
+        const struct store_state *st, struct err *e)
+{
+        uint8_t hash[32];
+        struct parts_hash h = {.md = EVP_MD_CTX_new(), .known = true};
+        if (!h.md || !EVP_DigestInit_ex(h.md, EVP_sha256(), NULL)) {
+                EVP_MD_CTX_free(h.md);
+                return err_oom(e);
+        }
+        int q = catalog_parts(k->catalog, k->a->id, v->number, add_part_hash, &h, e);
+        bool same = h.n == st->hash_parts && EVP_DigestFinal_ex(h.md, hash, NULL) &&
+                    memcmp(hash, st->hash, sizeof hash) == 0;
+        EVP_MD_CTX_free(h.md);
+        if (q == 0 && h.known && h.n > 0 && !same)
+                damage(k, 0, "the store's own checksum is not that of what was stored");
+        return q;
+}
+
 /* What the store says of the whole object, or (a recovered archive has no parts) reading it. */
 static int check_whole(struct check *k, const struct catalog_volume *v,
         const struct store_state *st, struct err *e)
 {
         static const uint8_t unknown[32];
+        if (st->hashed == STORE_HASH_SHA256_PARTS)
+                return check_parts_hash(k, v, st, e);
         if (memcmp(v->tree_hash, unknown, sizeof unknown) == 0)
                 return 0;
         uint8_t hash[32];
@@ -133,6 +171,8 @@ static int check_volume(struct check *k, const struct catalog_volume *v, struct 
                         *e = why;
                 return q;
         }
+        if (st.seen && k->p->seen)
+                k->p->seen(k->p->ctx, st.seen, st.listed);
         if (st.size != v->size) {
                 char text[120];
                 (void)snprintf(text, sizeof text,
@@ -200,6 +240,14 @@ static int fetch(void *ctx, void *data, size_t len, uint64_t offset, struct err 
         return store_get(o->store, o->name, data, len, offset, e);
 }
 
+static int open_object(
+        const struct object *o, uint64_t size, struct keys_private *key, struct err *e)
+{
+        struct seal_source source = {.pread = fetch, .ctx = (void *)o, .size = size};
+        _cleanup_(seal_reader_freep) struct seal_reader *r = NULL;
+        return seal_reader_new(&source, seal_unwrap_with_key, key, &r, e);
+}
+
 static int prove_by_archive(struct catalog *c, struct store *s, const struct catalog_archive *a,
         struct keys_private *key, struct err *e)
 {
@@ -210,10 +258,25 @@ static int prove_by_archive(struct catalog *c, struct store *s, const struct cat
                 return q;
         if (n == 0)
                 return err_set(e, -ENOENT, "archive %s has no volume yet", a->name);
-        struct object o = {s, v[0].object};
-        struct seal_source source = {.pread = fetch, .ctx = &o, .size = v[0].size};
-        _cleanup_(seal_reader_freep) struct seal_reader *r = NULL;
-        return seal_reader_new(&source, seal_unwrap_with_key, key, &r, e);
+        return open_object(&(struct object){s, v[0].object}, v[0].size, key, e);
+}
+
+/* The manifest is sealed for the same keys, and in most stores it is never cold. */
+static int prove_by_manifest(
+        struct store *s, const struct catalog_archive *a, struct keys_private *key, struct err *e)
+{
+        _cleanup_free_ char *name = stores_manifest_name(a->origin, a->id);
+        struct store_state st;
+        if (!name)
+                return err_oom(e);
+        int q = store_state(s, name, &st, e);
+        if (q == 0)
+                q = open_object(&(struct object){s, name}, st.size, key, e);
+        if (q != -EREMOTE && q != -ENOENT)
+                return q;
+        return strstr(a->recipients, keys_private_fingerprint(key))
+                       ? 0
+                       : err_set(e, -ENOKEY, "it was sealed for other keys");
 }
 
 static int prove_by_pair(struct keys_private *key, const char *public_path, struct err *e)
@@ -249,6 +312,8 @@ int verify_key(struct catalog *c, struct store *s, const struct catalog_archive 
         struct keys_private *key, const char *public_path, struct err *e)
 {
         int q = a ? prove_by_archive(c, s, a, key, e) : prove_by_pair(key, public_path, e);
+        if (q == -EREMOTE && a)
+                q = prove_by_manifest(s, a, key, e);
         if (q == -ENOKEY)
                 return not_this_key(a, e);
         if (q < 0)

@@ -28,6 +28,9 @@ struct verify_params {
         void *unwrap_ctx;
         void (*damage)(void *ctx, const struct verify_damage *d);
         void (*progress)(void *ctx, uint64_t done, uint64_t todo); /* bytes; NULL allowed */
+        /* The store does not say it now: what it says of an object is from `when` (ns), the date of
+         * an inventory, or of its own confirmation where no inventory has it yet. NULL allowed. */
+        void (*seen)(void *ctx, int64_t when, bool inventory);
         void *ctx;
         const atomic_bool *stop; /* NULL allowed */
 };
@@ -42,8 +45,9 @@ int verify_data(struct catalog *c, struct store *s, const struct catalog_archive
         const struct verify_params *p, struct err *e);
 
 /* Proves that `key` opens archive `a`: unwraps the data key of a volume in the store and
- * authenticates its header; without an archive (NULL), that it is the other half of the public key
- * in `public_path`. Notes the proof in the catalogue, which ends NOT YET A BACKUP for this reason.
- * -EACCES: another key. */
+ * authenticates its header; of the manifest where the volume is cold; where that is cold too, that
+ * the archive was sealed for this key. Without an archive (NULL), that it is the other half of the
+ * public key in `public_path`. Notes the proof in the catalogue, which ends NOT YET A BACKUP for
+ * this reason. -EACCES: another key. */
 int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
         struct keys_private *key, const char *public_path, struct err *e);

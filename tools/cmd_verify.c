@@ -2,6 +2,7 @@
 
 #include "ask.h"
 #include "catalog.h"
+#include "clock.h"
 #include "config.h"
 #include "keyring.h"
 #include "keys.h"
@@ -26,7 +27,49 @@ struct check {
         struct keyring *keyring; /* NULL: without reading */
         struct progress progress;
         unsigned n, damaged, failed;
+        int64_t seen; /* the oldest word of the store that was gone by, ns; 0: all is from now */
+        bool listed;  /* an inventory said so */
 };
+
+static void seen(void *ctx, int64_t when, bool listed)
+{
+        struct check *k = ctx;
+        if (k->seen == 0 || when < k->seen) {
+                k->seen = when;
+                k->listed = listed;
+        }
+}
+
+/* A vault's list is as old as its inventory: takes a newer one in that has come, and asks for one
+ * where that would tell more. */
+static int refresh(struct check *k, struct store *s, const struct catalog_archive *a, struct err *e)
+{
+        const int64_t day = 24 * 3600 * CLOCK_NSEC;
+        struct store_state st;
+        if (!s->traits.inventory)
+                return 0;
+        int q = store_state(s, "", &st, e);
+        if (q < 0 || st.access == STORE_THAWING || st.modified > clock_now() - 2 * day ||
+                a->stored > clock_now() - 2 * day)
+                return q;
+        q = store_thaw(s, "", &(struct store_thaw){.tier = "standard", .days = 1}, e);
+        if (q == 0)
+                cli_say(k->cli,
+                        "asked for a newer inventory of %s; it comes in some hours, and a verify "
+                        "after that goes by it",
+                        s->url);
+        return q;
+}
+
+static void say_seen(const struct check *k, const char *name)
+{
+        char date[CLOCK_TEXT_MAX];
+        clock_iso(k->seen, date);
+        (void)printf(k->listed ? "%s: the store has what was stored, by its inventory of %s\n"
+                               : "%s: the store confirmed what was stored on %s; no inventory "
+                                 "since then has been fetched\n",
+                name, date);
+}
 
 static void damage(void *ctx, const struct verify_damage *d)
 {
@@ -55,8 +98,12 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
                 .unwrap_ctx = k->keyring,
                 .damage = damage,
                 .progress = show,
+                .seen = seen,
                 .ctx = k,
                 .stop = &cli_stop};
+        k->seen = 0;
+        if ((q = refresh(k, s, a, e)) < 0)
+                return q;
         progress_begin(&k->progress, "verifying");
         q = (k->keyring ? verify_data : verify_objects)(k->cli->catalog, s, a, &p, e);
         progress_clear(&k->progress);
@@ -74,6 +121,10 @@ static int check_and_tell(struct check *k, const struct catalog_archive *a)
                 k->failed++;
         if (q < 0)
                 return cli_fail(k->cli, &e);
+        if (!k->keyring && k->seen) {
+                say_seen(k, a->name);
+                return CLI_DONE;
+        }
         (void)printf("%s: %s\n", a->name,
                 k->keyring ? "every file is as it was archived" : "the store has what was stored");
         return CLI_DONE;

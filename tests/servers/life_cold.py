@@ -1,0 +1,284 @@
+#!/usr/bin/python3
+"""The life of archives in cold stores, a Glacier vault and a bucket with DEEP_ARCHIVE, on the emulator: what works on a
+folder works there, only later."""
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
+
+import emulated  # noqa: E402
+from mount import MountCase, PATIENCE, Programs, main, skip_all, until  # noqa: E402
+
+HOURS = 3600
+THAW = 5 * HOURS
+
+
+class Cold:
+    """Tests for both; `url` and what differs are in the classes below."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = emulated.Emulated(page=3, thaw_seconds=THAW, job_seconds=THAW)
+        cls.addClassCleanup(cls.server.stop)
+        cls.places = 0
+
+    def setUp(self):
+        super().setUp()
+        self.server.behave()
+        self.server.advance(None)
+        type(self).places += 1
+        self.place = "place-%d" % self.places
+        self.make_place()
+
+    def machine(self, name="one", **config):
+        c = {"VAULT": self.url(), "ENDPOINT_URL": self.server.url, "REGION_NAME": "us-east-1", "COMPRESSION": "zstd",
+             "AWS_ACCESS_KEY_ID": emulated.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": emulated.SECRET_KEY,
+             "STORAGE_CLASS": "DEEP_ARCHIVE", "COST_LIMIT": 1000}
+        c.update(config)
+        m = self.data(c, name=name)
+        m.env["XDG_RUNTIME_DIR"] = self.folder
+        return m
+
+    def run_cli(self, m, *words, **more):
+        return subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE,
+                              start_new_session=True, **more)
+
+    def cli(self, m, *words, status=0):
+        """Runs a command; all that it said."""
+        r = self.run_cli(m, *words)
+        self.assertEqual(r.returncode, status, r.stdout + r.stderr)
+        return r.stdout + r.stderr
+
+    def client(self, service):
+        import botocore.session
+        client = botocore.session.get_session().create_client(
+            service, "us-east-1", endpoint_url=self.server.url, aws_access_key_id=emulated.ACCESS_KEY,
+            aws_secret_access_key=emulated.SECRET_KEY)
+        self.addCleanup(client.close)
+        return client
+
+    def copy_of_key(self, m):
+        return shutil.copy(os.path.join(m.data, "keys", "private.pem"), os.path.join(self.folder, "copy.pem"))
+
+    def recover(self, m, key):
+        """Recovers while the store's clock runs on; what it said."""
+        done = []
+        recover = threading.Thread(target=lambda: done.append(self.run_cli(m, "recover", "--key", key)))
+        recover.start()
+        while recover.is_alive():
+            recover.join(0.5)
+            self.server.advance(THAW + 1)
+        self.assertEqual(done[0].returncode, 0, done[0].stdout + done[0].stderr)
+        return done[0].stdout + done[0].stderr
+
+    def sources(self, n=12):
+        top = os.path.join(self.folder, "source")
+        os.makedirs(os.path.join(top, "sub"))
+        for i in range(n):
+            with open(os.path.join(top, "sub" if i % 2 else "", "file %d (ä)" % i), "wb") as f:
+                f.write(os.urandom(100000 * i) + b"text " * i)
+        return top
+
+    def asked(self):
+        """How many retrievals of archives were asked for, and granted."""
+        return len([e for e in self.server.requests(self.retrieval) if 200 <= e["status"] < 300])
+
+    # ---- the command line ----
+
+    def test_command_line_archives_and_verifies(self):
+        m, top = self.machine(), self.sources()
+        self.cli(m, "init")
+        self.cli(m, "backup", "-m", "words", top)
+        self.assertIn("file 7 (ä)", self.cli(m, "files", "latest"))
+        self.assertIn("stored", self.cli(m, "list"))
+        before = self.asked()
+        self.cli(m, "verify", "latest")
+        self.cli(m, "verify", "--key", self.copy_of_key(m))
+        self.cli(m, "show", "latest")
+        self.assertEqual(self.asked(), before, "looking asked for a retrieval")
+        self.assertEqual(self.uploads(), [])
+
+    def test_archive_that_is_deleted_is_gone_from_the_store(self):
+        m, top = self.machine(), self.sources(3)
+        self.cli(m, "backup", "-m", "words", top)
+        self.assertGreaterEqual(self.objects(), 2)
+        self.cli(m, "delete", "--yes", "latest")
+        self.assertEqual(self.objects(), self.empty)
+        self.assertNotIn("stored", self.cli(m, "list"))
+
+    def test_new_machine_recovers_everything(self):
+        m, top = self.machine(), self.sources(3)
+        for text in ("first words", "second words"):
+            self.cli(m, "backup", "-m", text, top)
+        listed = self.cli(m, "list")
+        new = self.machine("two")
+        shutil.rmtree(os.path.join(new.data, "keys"))
+        key = os.path.join(m.data, "keys", "private.pem")
+        self.recover(new, key)
+        self.assertEqual(self.cli(new, "list"), listed)
+        self.cli(new, "verify")
+        again = self.cli(new, "recover", "--key", key)
+        self.assertIn("2 known already", again)
+
+    # ---- a mount ----
+
+    def restored(self, m, archive, words, path, content):
+        """Asks in the mount, waits as long as it takes, and reads."""
+        with self.assertRaises(OSError):
+            with open(m.path("archives", archive, "files", path), "rb") as f:
+                f.read()
+        before = self.asked()
+        with open(m.path("archives", archive, ".restore"), "w") as f:
+            f.write(words + "\n")
+        until(lambda: self.asked() > before, lambda: m.read(".status"))
+        self.assertIn(m.state(archive), ("restoring", "stored"))
+        self.server.advance(THAW + 1)
+
+        def read():
+            try:
+                with open(m.path("archives", archive, "files", path), "rb") as f:
+                    return f.read()
+            except OSError:
+                return None
+        until(read, lambda: m.text("log", archive) + m.read(".status"))
+        self.assertEqual(read(), content)
+
+    def test_mount_archives_and_restores_one_file(self):
+        m = self.machine().start()
+        photo = os.urandom(3 << 20)
+        m.write("notes", "some text\n" * 1000)
+        m.write("deep/er/photo", photo)
+        m.commit("summer")
+        name = m.wait("stored")
+        self.assertEqual(sorted(os.listdir(m.path("archives", name, "files"))), ["deep", "notes"])
+        until(lambda: m.leftovers() == [], m.leftovers)
+        self.restored(m, name, "bulk deep/er/photo", "deep/er/photo", photo)
+        m.stop()
+
+    def test_restore_goes_on_after_the_daemon_was_killed(self):
+        m = self.machine().start()
+        content = os.urandom(1 << 20)
+        m.write("photo", content)
+        m.commit("one")
+        name = m.wait("stored")
+        before = self.asked()
+        with open(m.path("archives", name, ".restore"), "w") as f:
+            f.write("standard all\n")
+        until(lambda: self.asked() > before, lambda: m.read(".status"))
+        m.kill()
+        m.clean()
+        self.server.advance(THAW + 1)
+        m.start()
+
+        def read():
+            try:
+                with open(m.path("archives", name, "files", "photo"), "rb") as f:
+                    return f.read()
+            except OSError:
+                return None
+        until(read, lambda: m.text("log", name) + m.read(".status"))
+        self.assertEqual(read(), content)
+        self.assertEqual(self.asked(), before + 1, "it was paid for twice")
+        m.stop()
+
+
+class InVault(Cold, MountCase):
+    retrieval = "InitiateJob"
+    empty = 0
+
+    def url(self):
+        return "glacier://" + self.place
+
+    def make_place(self):
+        m = self.machine("maker")
+        self.cli(m, "init")
+
+    def documents(self, kind):
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+            rows = db.execute("SELECT body FROM doc WHERE kind = ? AND parent = ?", (kind, self.place)).fetchall()
+        return [d for d in (json.loads(r[0]) for r in rows) if "deleted" not in d]
+
+    def objects(self):
+        return len(self.documents("archive"))
+
+    def uploads(self):
+        return self.documents("upload")
+
+    def test_descriptions_hold_name_and_text_unless_they_are_private(self):
+        m, top = self.machine(), self.sources(2)
+        self.cli(m, "backup", "-m", "Fotos & Briefe", top)
+        texts = sorted(d["description"] for d in self.documents("archive"))
+        self.assertRegex(texts[0], r"^autoglacier:archives/[0-9a-f]{8}/\S+-0001\.tar\.zst\.esdk Fotos%20%26%20Briefe$")
+        self.assertRegex(texts[1], r"^autoglacier:manifests/")
+        m = self.machine("two", PRIVATE_DESCRIPTIONS=True)
+        self.cli(m, "backup", "-m", "Geheimnis", top)
+        self.assertEqual([d for d in self.documents("archive") if "Geheimnis" in d["description"]], [])
+
+    def test_missing_vault_is_not_made_by_the_way(self):
+        m, top = self.machine(VAULT="glacier://" + self.place + "-slip"), self.sources(1)
+        r = self.run_cli(m, "backup", "-m", "words", top)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn("autoglacier init", r.stderr)
+        self.assertEqual(len(self.server.requests("CreateVault")), len(
+            [e for e in self.server.requests("CreateVault") if not e["path"].endswith("-slip")]))
+        said = self.cli(m, "init")
+        self.assertIn("made the store", said)
+        self.assertIn("glacier:UploadMultipartPart", said)
+
+    def test_verify_names_the_inventory_it_goes_by(self):
+        m, top = self.machine(), self.sources(1)
+        self.cli(m, "backup", "-m", "words", top)
+        self.assertIn("the store confirmed what was stored", self.cli(m, "verify"))
+        key = os.path.join(m.data, "keys", "private.pem")
+        until_done = self.recover(self.machine("two"), key)
+        self.assertIn("0 damaged", until_done)
+        self.assertIn("by its inventory of 20", self.cli(self.machine("two"), "verify"))
+
+    def test_archive_that_somebody_deleted_is_missed_with_the_next_inventory(self):
+        m, top = self.machine(), self.sources(1)
+        self.cli(m, "backup", "-m", "words", top)
+        with sqlite3.connect(os.path.join(m.data, "vaults.db")) as book:
+            archive, = book.execute("SELECT archive FROM object WHERE name LIKE 'archives/%'").fetchone()
+            # As if it had been stored three days ago.
+            book.execute("UPDATE object SET created = created - 3 * 86400 * 1000000000")
+        with sqlite3.connect(os.path.join(m.data, "catalog.db")) as catalog:
+            catalog.execute("UPDATE archive SET stored = stored - 3 * 86400 * 1000000000")
+        client = self.client("glacier")
+        client.delete_archive(accountId="-", vaultName=self.place, archiveId=archive)
+        self.assertIn("asked for a newer inventory", self.cli(m, "verify"))
+        self.server.advance(THAW + 1)
+        said = self.cli(m, "verify", status=1)
+        self.assertIn("it is missing", said)
+
+
+class InDeepArchive(Cold, MountCase):
+    retrieval = "RestoreObject"
+    empty = 1  # the store's id
+
+    def url(self):
+        return "s3://%s/pre" % self.place
+
+    def make_place(self):
+        self.client("s3").create_bucket(Bucket=self.place)
+
+    def objects(self):
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.place)
+        return sum(len(page.get("Contents", [])) for page in pages)
+
+    def uploads(self):
+        return self.client("s3").list_multipart_uploads(Bucket=self.place).get("Uploads", [])
+
+
+if __name__ == "__main__":
+    try:
+        import botocore.session  # noqa: F401
+    except ImportError:
+        skip_all("python3-botocore")
+    main()
