@@ -3,6 +3,7 @@
     config = bucket.config(prefix="mine")        # a configuration that stores there
     bucket.client().list_objects_v2(...)         # what botocore sees
 """
+import atexit
 import functools
 import os
 import sys
@@ -28,10 +29,12 @@ def is_emulator():
 @functools.lru_cache(maxsize=None)
 def client(access=None, secret=None):
     import botocore.session
-    return botocore.session.Session().create_client(
+    made = botocore.session.Session().create_client(
         "s3", region_name="us-east-1", endpoint_url=endpoint(), verify=os.environ.get("AWS_CA_BUNDLE"),
         aws_access_key_id=access or os.environ["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=secret or os.environ["AWS_SECRET_ACCESS_KEY"])
+    atexit.register(made.close)
+    return made
 
 
 def name():

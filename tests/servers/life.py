@@ -43,7 +43,7 @@ class Life(MountCase):
     def restored(self, m, archive, *paths):
         """Restores with the command line; the folder."""
         to = os.path.join(self.folder, "out-%d" % len(os.listdir(self.folder)))
-        self.cli(m, "restore", archive, *paths, "--to", to)
+        self.cli(m, "restore", archive, *paths, "--to", to, "--wait")
         return to
 
     # ---- the command line ----
@@ -73,6 +73,48 @@ class Life(MountCase):
         with open(os.path.join(out, path), "rb") as a, open("/" + path, "rb") as b:
             self.assertEqual(a.read(), b.read())
         self.assertEqual(sum(len(f) for _, _, f in os.walk(out)), 1)
+
+    def test_what_it_costs_is_told(self):
+        m, top = self.machine(), self.sources()
+        self.cli(m, "backup", "-m", "words", top)
+        self.assertIn("DEEP_ARCHIVE", self.cli(m, "cost"))
+        json.loads(self.cli(m, "cost", "latest", "--json"))
+
+    def test_a_deleted_archive_is_gone_from_the_bucket(self):
+        m, top = self.machine(), self.sources()
+        self.cli(m, "backup", "-m", "kept", top)
+        self.cli(m, "backup", "-m", "deleted", top)
+        before = bucket.objects(self.prefix())
+        self.cli(m, "delete", "--yes", "latest")
+        gone = set(before) - set(bucket.objects(self.prefix()))
+        self.assertEqual(len(gone), 2, gone)  # a volume and its manifest
+        self.assertIn("kept", self.cli(m, "list"))
+        self.cli(m, "verify")
+
+    def test_a_new_machine_recovers_from_bucket_and_key(self):
+        m, top = self.machine(), self.sources()
+        self.cli(m, "backup", "-m", "the first", top)
+        self.cli(m, "backup", "-m", "the second", os.path.join(top, "sub"))
+        new = self.machine("new")
+        key = os.path.join(m.data, "keys", "private.pem")
+        shutil.rmtree(os.path.join(new.data, "keys"))
+        self.cli(new, "recover", "--key", key)
+        for text in ("the-first", "the-second"):
+            self.assertIn(text, self.cli(new, "list"))
+        self.assertEqual(self.cli(new, "files", "latest"), self.cli(m, "files", "latest"))
+        out = os.path.join(self.folder, "recovered")
+        self.cli(new, "restore", "latest", "--to", out, "--key", key, "--wait")
+        self.same_tree(os.path.join(top, "sub"), out + os.path.join(top, "sub"), owners=False)
+
+    def test_an_object_that_was_lost_or_changed_is_noticed(self):
+        m, top = self.machine(), self.sources()
+        self.cli(m, "backup", "-m", "words", top)
+        key = [k for k in bucket.objects(self.prefix()) if "/archives/" in k][0]
+        self.cli(m, "verify", "latest")
+        bucket.client().put_object(Bucket=bucket.name(), Key=key, Body=b"x", StorageClass="DEEP_ARCHIVE")
+        self.assertIn(key.split("/", 2)[2], self.cli(m, "verify", "latest", status=1))
+        bucket.client().delete_object(Bucket=bucket.name(), Key=key)
+        self.assertIn("missing", self.cli(m, "verify", "latest", status=1))
 
     # ---- a mount ----
 
