@@ -153,7 +153,7 @@ static int open_object(struct ranges *r, unsigned number)
         *r->object = (struct thaw_object){.volume = number, .size = v->size};
         (void)snprintf(r->object->name, sizeof r->object->name, "%s", v->object); /* as long */
         r->header = v->size - MIN(v->size, seal_wire_size(0, v->plain_size));
-        r->object->fetch = r->header;
+        r->object->fetch = MIN(v->size, (uint64_t)SEAL_HEADER_MAX); /* how the header is read */
         r->fetched_to = r->header;
         return 0;
 }

@@ -97,6 +97,7 @@ static int dry_run(
                 return q;
         clock_bytes_words(p.bytes, bytes);
         cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
+        (void)putchar('\n'); /* cli_flush() tells errors */
         return thawed_quote(cli, a, &(struct thawed){.paths = paths}, e);
 }
 
