@@ -15,6 +15,7 @@
 #include <openssl/x509.h>
 
 #define BITS_MIN     2048u
+#define OLD_BITS_MIN 512u /* for reading the predecessor's archives */
 #define BITS_MAX     8192u
 #define PEM_MAX      (64u * KiB)
 #define ATTEMPTS     3u
@@ -58,15 +59,17 @@ static char *public_pem_of(EVP_PKEY *key)
         return copy;
 }
 
-static int check_kind(EVP_PKEY *key, const char *what, struct err *e)
+static int check_kind(EVP_PKEY *key, const char *what, bool any_size, struct err *e)
 {
         if (!EVP_PKEY_is_a(key, "RSA"))
                 return err_set(e, -EINVAL, "%s is a key, but not an RSA key", what);
         unsigned bits = (unsigned)EVP_PKEY_get_bits(key);
-        if (bits < BITS_MIN || bits > BITS_MAX)
+        unsigned min = any_size ? OLD_BITS_MIN : BITS_MIN;
+        unsigned max = any_size ? KEYS_OLD_WRAPPED_MAX * 8u : BITS_MAX;
+        if (bits < min || bits > max)
                 return err_set(e, -EINVAL,
-                        "%s is an RSA key of %u bits; %u to %u bits are possible", what, bits,
-                        BITS_MIN, BITS_MAX);
+                        "%s is an RSA key of %u bits; %u to %u bits are possible", what, bits, min,
+                        max);
         return 0;
 }
 
@@ -100,7 +103,7 @@ static bool looks_private(const char *pem, size_t len)
 
 static int check_public(EVP_PKEY *key, const char *what, struct err *e)
 {
-        int r = check_kind(key, what, e);
+        int r = check_kind(key, what, false, e);
         if (r < 0)
                 return r;
         EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
@@ -165,11 +168,11 @@ unsigned keys_public_bits(const struct keys_public *k)
 
 /* ---- wrapping ---- */
 
-static bool set_oaep(EVP_PKEY_CTX *ctx)
+static bool set_oaep(EVP_PKEY_CTX *ctx, const EVP_MD *md)
 {
         return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
-               EVP_PKEY_CTX_set_rsa_oaep_md(ctx, EVP_sha256()) == 1 &&
-               EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, EVP_sha256()) == 1;
+               EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 &&
+               EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1;
 }
 
 int keys_wrap(const struct keys_public *k, const uint8_t data_key[KEYS_DATA_KEY_LEN], uint8_t *out,
@@ -177,7 +180,7 @@ int keys_wrap(const struct keys_public *k, const uint8_t data_key[KEYS_DATA_KEY_
 {
         size_t len = KEYS_WRAPPED_MAX;
         EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->key, NULL);
-        bool ok = ctx && EVP_PKEY_encrypt_init(ctx) == 1 && set_oaep(ctx) &&
+        bool ok = ctx && EVP_PKEY_encrypt_init(ctx) == 1 && set_oaep(ctx, EVP_sha256()) &&
                   EVP_PKEY_encrypt(ctx, out, &len, data_key, DATA_KEY_LEN) == 1;
         EVP_PKEY_CTX_free(ctx);
         ERR_clear_error();
@@ -187,25 +190,47 @@ int keys_wrap(const struct keys_public *k, const uint8_t data_key[KEYS_DATA_KEY_
         return 0;
 }
 
-int keys_unwrap(const struct keys_private *k, const uint8_t *wrapped, size_t len,
-        uint8_t ret_data_key[KEYS_DATA_KEY_LEN], struct err *e)
+/* The bytes that were wrapped, if they are as many as they should be. */
+static bool unwrap(const struct keys_private *k, const EVP_MD *md, const uint8_t *wrapped,
+        size_t len, uint8_t *ret, size_t ret_len)
 {
-        uint8_t out[KEYS_WRAPPED_MAX];
+        uint8_t out[KEYS_OLD_WRAPPED_MAX];
         size_t out_len = sizeof out;
         EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->key, NULL);
-        bool ok = ctx && EVP_PKEY_decrypt_init(ctx) == 1 && set_oaep(ctx) &&
-                  EVP_PKEY_decrypt(ctx, out, &out_len, wrapped, len) == 1 &&
-                  out_len == DATA_KEY_LEN;
+        bool ok = ctx && EVP_PKEY_decrypt_init(ctx) == 1 && set_oaep(ctx, md) &&
+                  EVP_PKEY_decrypt(ctx, out, &out_len, wrapped, len) == 1 && out_len == ret_len;
         EVP_PKEY_CTX_free(ctx);
         ERR_clear_error();
         if (ok)
-                memcpy(ret_data_key, out, DATA_KEY_LEN);
+                memcpy(ret, out, ret_len);
         secret_wipe(out, sizeof out);
-        if (ok)
+        return ok;
+}
+
+int keys_unwrap(const struct keys_private *k, const uint8_t *wrapped, size_t len,
+        uint8_t ret_data_key[KEYS_DATA_KEY_LEN], struct err *e)
+{
+        if (unwrap(k, EVP_sha256(), wrapped, len, ret_data_key, DATA_KEY_LEN))
                 return 0;
         return err_set(e, -EBADMSG,
                 "the wrapped data key does not open with the private key %s: it was altered or "
                 "damaged",
+                k->fingerprint);
+}
+
+size_t keys_private_wrapped_len(const struct keys_private *k)
+{
+        return ((size_t)EVP_PKEY_get_bits(k->key) + 7) / 8;
+}
+
+int keys_unwrap_old(const struct keys_private *k, const uint8_t *wrapped, size_t len,
+        uint8_t ret_data_key[KEYS_OLD_DATA_KEY], struct err *e)
+{
+        if (unwrap(k, EVP_sha1(), wrapped, len, ret_data_key, KEYS_OLD_DATA_KEY))
+                return 0;
+        return err_set(e, -EBADMSG,
+                "it is no archive for the private key %s: it was made for another one, or is "
+                "damaged, or something else altogether",
                 k->fingerprint);
 }
 
@@ -285,7 +310,7 @@ static int decode_file(
         return r;
 }
 
-int keys_private_load(const char *path, keys_passphrase_fn ask, void *ctx,
+static int load(const char *path, keys_passphrase_fn ask, void *ctx, bool any_size,
         struct keys_private **ret, struct err *e)
 {
         _cleanup_(keys_private_freep) struct keys_private *k = calloc(1, sizeof *k);
@@ -293,13 +318,25 @@ int keys_private_load(const char *path, keys_passphrase_fn ask, void *ctx,
                 return err_oom(e);
         int r = decode_file(path, ask, ctx, &k->key, e);
         if (r == 0)
-                r = check_kind(k->key, path, e);
+                r = check_kind(k->key, path, any_size, e);
         if (r == 0)
                 r = fingerprint_of(k->key, k->fingerprint) < 0 ? err_oom(e) : 0;
         if (r < 0)
                 return r;
         *ret = steal(k);
         return 0;
+}
+
+int keys_private_load(const char *path, keys_passphrase_fn ask, void *ctx,
+        struct keys_private **ret, struct err *e)
+{
+        return load(path, ask, ctx, false, ret, e);
+}
+
+int keys_private_load_any(const char *path, keys_passphrase_fn ask, void *ctx,
+        struct keys_private **ret, struct err *e)
+{
+        return load(path, ask, ctx, true, ret, e);
 }
 
 void keys_private_free(struct keys_private *k)

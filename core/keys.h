@@ -42,6 +42,10 @@ typedef int (*keys_passphrase_fn)(
  * times (or once, where `ask` gives the same again). -EINVAL: not an RSA private key. */
 int keys_private_load(const char *path, keys_passphrase_fn ask, void *ctx,
         struct keys_private **ret, struct err *e);
+/* The same for keys of any size, 512 bits and more: the predecessor's archives were made with small
+ * ones. Good for reading only; nothing is sealed for such a key. */
+int keys_private_load_any(const char *path, keys_passphrase_fn ask, void *ctx,
+        struct keys_private **ret, struct err *e);
 void keys_private_free(struct keys_private *k);
 DEFINE_CLEANUP(keys_private_free, struct keys_private *)
 /* The fingerprint of the public half. */
@@ -51,6 +55,14 @@ char *keys_private_public_pem(const struct keys_private *k);
 /* -EBADMSG if it was not wrapped for this key or was altered. */
 int keys_unwrap(const struct keys_private *k, const uint8_t *wrapped, size_t len,
         uint8_t ret_data_key[KEYS_DATA_KEY_LEN], struct err *e);
+
+/* The predecessor's wrapping: RSAES-OAEP with SHA-1 and MGF1-SHA-1 of 16 bytes. Its length is that
+ * of the modulus. -EBADMSG as above. */
+#define KEYS_OLD_DATA_KEY    16
+#define KEYS_OLD_WRAPPED_MAX 2048 /* 16,384 bits */
+size_t keys_private_wrapped_len(const struct keys_private *k);
+int keys_unwrap_old(const struct keys_private *k, const uint8_t *wrapped, size_t len,
+        uint8_t ret_data_key[KEYS_OLD_DATA_KEY], struct err *e);
 
 /* Makes a key pair: the private one as PKCS#8 (encrypted with AES-256-CBC and scrypt, RFC 7914,
  * when `passphrase` is given), mode 0600, the public one 0644, both fsynced, the private one first.

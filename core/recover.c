@@ -335,12 +335,18 @@ size_t recover_next_group(const struct recover_list *l, size_t at, struct recove
         return end;
 }
 
-static uint64_t count_groups(const struct recover_list *l)
+/* About how much is read for an archive. */
+static uint64_t weight(const struct recover_group *g)
+{
+        return g->manifest ? g->manifest->size : MiB;
+}
+
+static uint64_t weigh_all(const struct recover_list *l)
 {
         struct recover_group g;
         uint64_t n = 0;
-        for (size_t at = 0; at < l->n; at = recover_next_group(l, at, &g))
-                n++;
+        for (size_t at = 0; at < l->n; n += weight(&g))
+                at = recover_next_group(l, at, &g);
         return n;
 }
 
@@ -355,14 +361,15 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
                 q = recover_list_read(s, &l, e);
         if (q == 0)
                 q = recover_thaw(&r, &l, e);
-        uint64_t done = 0, todo = count_groups(&l);
+        uint64_t done = 0, todo = weigh_all(&l);
         for (size_t at = 0; q == 0 && at < l.n;) {
                 struct recover_group g;
                 if (p->stop && atomic_load(p->stop))
                         return err_set(e, -ECANCELED, "interrupted; repeat it to go on");
                 if (p->progress)
-                        p->progress(p->ctx, done++, todo);
+                        p->progress(p->ctx, done, todo);
                 at = recover_next_group(&l, at, &g);
+                done += weight(&g);
                 q = one(&r, &g, ret, e);
         }
         return q;

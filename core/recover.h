@@ -43,7 +43,7 @@ struct recover_params {
                 uint8_t ret_data_key[32], struct err *e);
         void *unwrap_ctx;
         void (*told)(void *ctx, const struct recover_archive *r);  /* once for each archive */
-        void (*progress)(void *ctx, uint64_t done, uint64_t todo); /* archives; NULL allowed */
+        void (*progress)(void *ctx, uint64_t done, uint64_t todo); /* bytes; NULL allowed */
         /* A cold store takes hours for `what`; it is waited for. NULL allowed. */
         void (*waiting)(void *ctx, const char *what);
         void *ctx;

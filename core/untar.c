@@ -190,7 +190,8 @@ static int fill(
         la_int64_t size = archive_entry_size(entry);
         if (size < 0)
                 return err_set(e, -EPROTO, "%s has no size", buf_str(&u->name));
-        struct content c = {.fd = fd, .size = (uint64_t)size, .hash = u->params.check};
+        struct content c = {
+                .fd = fd, .size = (uint64_t)size, .hash = u->params.check && !u->params.no_sums};
         if (c.hash && !EVP_DigestInit_ex(u->sha, EVP_sha512(), NULL))
                 return err_set(e, -EIO, "SHA-512 failed");
         int r = copy(u, a, &c, e);

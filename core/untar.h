@@ -38,6 +38,7 @@ struct untar_params {
         /* Called when a member's bytes have all been read, before it gets its final name: an error
          * (a wrong SHA-512, say) removes it again and stops. NULL: nothing to check. */
         int (*check)(void *ctx, const struct untar_result *r, struct err *e);
+        bool no_sums; /* check() needs none: sha512 is NULL for files, too, which saves time */
         /* A folder was made that no member stands for yet: its mode, owner and mtime, if they are
          * known (1; 0 not known). NULL: nobody knows. Such folders are closed to others. */
         int (*folder)(void *ctx, const char *path, struct stat *ret);

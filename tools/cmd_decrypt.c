@@ -52,7 +52,8 @@ static int run(struct cli *cli)
                 out = name = default_name(cli->words[0]);
         if (!out)
                 return cli_fail(cli, &(struct err){.code = -ENOMEM});
-        int q = keys_private_load(key_path, ask_possible() ? ask_passphrase : NULL, NULL, &key, &e);
+        int q = keys_private_load_any(
+                key_path, ask_possible() ? ask_passphrase : NULL, NULL, &key, &e);
         if (q == 0) {
                 cli_catch_signals();
                 progress_begin(&p, "decrypting");

@@ -5,6 +5,7 @@
 #include "keyring.h"
 #include "progress.h"
 #include "restore.h"
+#include "restore_files.h"
 #include "store.h"
 #include "stores.h"
 #include "thawed.h"
@@ -171,6 +172,8 @@ static int restore(struct cli *cli, const struct catalog_archive *a, const char 
 
 static int run(struct cli *cli)
 {
+        if (restore_files_meant(cli))
+                return restore_files(cli);
         _cleanup_free_ const char **given = member_paths(cli);
         const char *const *paths = cli->n_words > 1 ? given : NULL;
         struct catalog_archive a = {0};
@@ -204,7 +207,7 @@ static int run(struct cli *cli)
 
 const struct cli_command cmd_restore = {
         .name = "restore",
-        .words = "ARCHIVE [PATH]…",
+        .words = "ARCHIVE|FILE… [PATH]…",
         .summary = "bring an archive, or some of it, back into a folder",
         .about =
                 "Restores an archive, or the files and folders named, into ./NAME/ or the\n"
@@ -215,7 +218,9 @@ const struct cli_command cmd_restore = {
                 "A store that must thaw first is asked once; without --wait the command then\n"
                 "ends with status 4, and a mount, or the same command again, goes on. What costs\n"
                 "more than COST_LIMIT is refused until --max allows it; --dry-run tells the price\n"
-                "before anything is asked for.",
+                "before anything is asked for.\n"
+                "A FILE is a volume that lies here (all of them, in order), or an archive of the\n"
+                "program before this one; it needs the key alone.",
         .options = options,
         .min_words = 1,
         .max_words = -1,

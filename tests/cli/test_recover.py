@@ -1,0 +1,100 @@
+"""A new machine, the store and the private key: the catalogue is there again, as it was."""
+import glob
+import json
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from cli import CliCase, main  # noqa: E402
+
+
+class Recover(CliCase):
+    def setUp(self):
+        super().setUp()
+        self.keys()
+        self.config('{"VAULT": "dir:%s"}' % self.path("disk"))
+        self.ag("init")
+        for i in range(3):
+            self.write("src/f", "content %d\n" % i)
+            self.write("src/gr\u00fc\u00df", "x" * i)
+            self.backup("src", message="number %d" % i)
+        shutil.copy(self.private, self.path("kept.pem"))
+
+    def seen(self):
+        out = [self.ag("list").out, self.ag("list", "--json").out]
+        for line in out[0].splitlines():
+            name = line.split()[0]
+            out += [self.ag("show", "--json", name).out, self.ag("files", name).out]
+        return out
+
+    def lose_the_machine(self):
+        shutil.rmtree(self.data)
+
+    def test_everything_is_listed_as_before(self):
+        before = self.seen()
+        self.lose_the_machine()
+        r = self.ag("recover", "--key", "kept.pem", say="3 archives recovered")
+        self.assertEqual(len(r.out.splitlines()), 3)
+        self.assertEqual(self.seen(), before)
+        self.ag("recover", "--key", "kept.pem", say="0 archives recovered, 3 known already")
+        self.assertEqual(self.seen(), before)
+
+    def test_what_came_back_can_be_restored(self):
+        self.lose_the_machine()
+        self.ag("recover", "--key", "kept.pem")
+        self.ag("restore", "--key", "kept.pem", "--to", "to", "latest")
+        self.assertEqual(self.read(os.path.join("to", self.path("src/f")[1:])), b"content 2\n")
+        self.ag("verify")
+
+    def test_a_store_that_is_somewhere_else_now(self):
+        self.lose_the_machine()
+        os.rename(self.path("disk"), self.path("elsewhere"))
+        self.config('{"VAULT": "dir:%s"}' % self.path("elsewhere"))
+        self.ag("recover", "--key", "kept.pem")
+        self.ag("restore", "--key", "kept.pem", "--to", "to", "latest")
+
+    def test_damage_is_named_and_the_rest_kept(self):
+        listed = json.loads(self.ag("list", "--json").out)["archives"]
+        names = [a["name"] for a in sorted(listed, key=lambda a: a["id"])]
+        self.lose_the_machine()
+        manifests = sorted(glob.glob(self.path("disk", "manifests", "*", "*")))
+        volumes = sorted(glob.glob(self.path("disk", "archives", "*", "*")))
+        os.unlink(manifests[0])
+        os.unlink(volumes[1])
+        r = self.ag("recover", "--key", "kept.pem", status=3, say="2 archives recovered, 0 known already, 0 not ours, 1 damaged")
+        self.assertIn(names[0] + ": its manifest is missing", r.err)
+        self.assertIn(names[1] + " is damaged", r.err)
+        self.assertNotIn(names[2] + " is", r.err)
+
+    def test_a_wrong_passphrase_finds_nothing(self):
+        self.locked_keys("sesame")
+        shutil.copy(self.private, self.path("locked.pem"))
+        self.lose_the_machine()
+        shown = self.on_terminal("recover", "--key", "locked.pem", status=1,
+                                 answers=[("assphrase", "a"), ("assphrase", "b"), ("assphrase", "c")])
+        self.assertIn("passphrase", shown)
+        self.assertEqual(self.ag("list").out, "")
+        self.on_terminal("recover", "--key", "locked.pem", answers=[("assphrase", "sesame")])
+        self.assertEqual(len(self.ag("list").out.splitlines()), 3)
+
+    def test_a_locked_key_without_a_terminal_is_no_foreign_key(self):
+        self.locked_keys("sesame")
+        self.ag("recover", "--key", self.private, status=1, say="locked")
+
+    def test_archives_for_other_keys_are_not_ours(self):
+        self.lose_the_machine()
+        self.ag("genkeys", "other.pem", "other.pub")
+        self.ag("recover", "--key", "other.pem", say="3 not ours")
+        self.assertEqual(self.ag("list").out, "")
+
+    def test_it_is_no_backup_of_a_store_that_is_not_there(self):
+        self.lose_the_machine()
+        os.rename(self.path("disk"), self.path("away"))
+        self.ag("recover", "--key", "kept.pem", status=1, say="is not there")
+        self.ag("recover", status=2, say="--key")
+        self.ag("recover", "--key", "no.pem", status=1, say="no key at")
+
+
+if __name__ == "__main__":
+    main()
