@@ -131,13 +131,11 @@ const struct cli_command cmd_recover = {
         .name = "recover",
         .words = "",
         .summary = "the machine is gone: rebuild the catalogue from the store and the key",
-        .about = "Reads what every archive in the store says of itself, and lists it again as it "
-                 "was. Needs\n"
-                 "the configuration that names the store, and the private key. An archive without "
-                 "its manifest\n"
-                 "is read from its own end; damaged ones are named, and the others kept. Archives "
-                 "sealed for\n"
-                 "other keys are not ours. Repeat it at will: what is known already is left alone.",
+        .about = "Reads what every archive in the store says of itself, and lists it again as\n"
+                 "it was. Needs the configuration that names the store, and the private key.\n"
+                 "An archive without its manifest is read from its own end; damaged ones are\n"
+                 "named, and the others kept. Archives sealed for other keys are not ours.\n"
+                 "Repeat it at will: what is known already is left alone.",
         .options = options,
         .max_words = 0,
         .run = run,
