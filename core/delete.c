@@ -8,7 +8,7 @@ static int check(const struct catalog_archive *a, struct err *e)
 {
         if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
                 return err_set(e, -EINVAL,
-                        "archive %s is %s, not stored; write to its .abort to take it back",
+                        "archive %s is %s, not stored; take it back with: autoglacier abort",
                         a->name, archive_state_name(a->state));
         if (!a->released)
                 return err_set(e, -EBUSY,

@@ -60,8 +60,10 @@ int engine_prepare(struct engine *g, char **ret_text, struct err *e);
 int engine_start(struct engine *g, struct err *e);
 /* Jobs of this data folder that are not finished and could go on now (not failed). */
 int engine_pending(struct engine *g, unsigned *ret, struct err *e);
+/* Those of them that nobody works on, and that are not to wait any longer. */
+int engine_ready(struct engine *g, unsigned *ret, struct err *e);
 /* Waits until nothing can go on (all stored, failed or waiting), or `stop` becomes true. */
-void engine_drain(struct engine *g, const volatile bool *stop);
+void engine_drain(struct engine *g, const atomic_bool *stop);
 
 /* Called after any archive's state changed, from a worker thread. For refreshing windows. */
 void engine_on_change(struct engine *g, void (*fn)(void *ctx, const char *id), void *ctx);

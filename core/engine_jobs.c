@@ -198,6 +198,27 @@ int engine_pending(struct engine *g, unsigned *ret, struct err *e)
         return 0;
 }
 
+int engine_ready(struct engine *g, unsigned *ret, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        _cleanup_(choice_done) struct choice k = {.g = g, .now = clock_now()};
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = catalog_archive_each(c, choose, &k, e);
+        if (q < 0)
+                return q;
+        unsigned n = 0;
+        for (size_t i = 0; i < k.n; i++) {
+                int lock;
+                if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
+                        continue;
+                jobs_unlock(g, k.ids[i], lock, false);
+                n++;
+        }
+        *ret = n;
+        return 0;
+}
+
 /* Runs every job that can go on and that nobody else runs. True if one was run. */
 static bool look_once(struct engine *g, struct catalog *c)
 {
@@ -277,11 +298,11 @@ int engine_start(struct engine *g, struct err *e)
         return 0;
 }
 
-void engine_drain(struct engine *g, const volatile bool *stop)
+void engine_drain(struct engine *g, const atomic_bool *stop)
 {
         jobs_poke(g);
         pthread_mutex_lock(&g->lock);
-        while (!*stop && !g->idle) {
+        while (!atomic_load(stop) && !g->idle) {
                 int64_t until = clock_monotonic() + CLOCK_NSEC / 5;
                 struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
                 (void)pthread_cond_timedwait(&g->cond, &g->lock, &ts); /* a signal sets *stop */

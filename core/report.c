@@ -186,8 +186,8 @@ static void add_error(struct buf *b, const struct catalog_archive *a)
         if (a->state == ARCHIVE_FAILED) {
                 label(b, "what to do");
                 buf_addf(b,
-                        "write anything to archives/%s/.retry to try again, or to .abort to get "
-                        "the files back\n",
+                        "autoglacier retry %s tries again, autoglacier abort gives the files "
+                        "back; below a mount, writing to its .retry or .abort does\n",
                         a->name);
         }
 }

@@ -15,12 +15,13 @@
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 /* Set by signals; the session and the worker look at it. */
-static volatile bool stopping;
+static atomic_bool stopping;
 static struct fuse_session *volatile running;
 
 static void on_signal(int sig _unused_)

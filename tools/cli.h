@@ -65,6 +65,7 @@ struct cli {
         /* Filled by the functions below, closed by main. */
         struct config *config;
         struct engine *engine;
+        bool working; /* it was opened for work */
         struct catalog *catalog;
 };
 
@@ -103,7 +104,8 @@ void cli_catch_signals(void);
 
 /* Each opens what it needs before it, once; 0 or -errno with words. The struct cli owns all. */
 int cli_config(struct cli *cli, struct err *e);
-/* `work`: the data folder may be made and jobs run (ENGINE_WORK); else only looks. */
+/* `work`: the data folder may be made and jobs run (ENGINE_WORK); else only looks. One that was
+ * opened to look is opened anew for work, the catalogue with it. */
 int cli_engine(struct cli *cli, bool work, struct err *e);
 /* The catalogue; without `work` -ENOENT when nothing has been archived yet. */
 int cli_catalog(struct cli *cli, bool work, struct err *e);

@@ -13,10 +13,20 @@ int cli_config(struct cli *cli, struct err *e)
         return cli->config ? 0 : config_load(cli->config_file, &cli->config, e);
 }
 
+static void close_engine(struct cli *cli)
+{
+        catalog_close(cli->catalog);
+        engine_close(cli->engine);
+        cli->catalog = NULL;
+        cli->engine = NULL;
+}
+
 int cli_engine(struct cli *cli, bool work, struct err *e)
 {
-        if (cli->engine)
+        if (cli->engine && (cli->working || !work))
                 return 0;
+        close_engine(cli);
+        cli->working = work;
         int q = cli_config(cli, e);
         if (q == 0)
                 q = engine_open(
@@ -81,8 +91,7 @@ int cli_keyring(struct cli *cli, const char *key, struct keyring **ret, struct e
 
 void cli_close(struct cli *cli)
 {
-        catalog_close(cli->catalog);
-        engine_close(cli->engine);
+        close_engine(cli);
         config_free(cli->config);
         free(cli->given);
         free(cli->words);

@@ -140,6 +140,13 @@ static int restore_cold(
         return q;
 }
 
+/* A number that is none must not stand for nothing. */
+static bool is_price(const char *text)
+{
+        char *end;
+        return !text || (strtod(text, &end) >= 0 && end != text && !*end);
+}
+
 static int restore(struct cli *cli, const struct catalog_archive *a, const char *const *paths,
         struct restore_progress *done, struct err *e)
 {
@@ -179,6 +186,8 @@ static int run(struct cli *cli)
         struct catalog_archive a = {0};
         struct restore_progress done = {0};
         struct err e = {0};
+        if (!is_price(cli_value(cli, "max")))
+                return cli_misuse(cli, "--max wants US dollars, not %s", cli_value(cli, "max"));
         if (!given)
                 return cli_fail(cli, &(struct err){.code = -ENOMEM});
         bool dry = cli_flag(cli, "dry-run"), cold = false;

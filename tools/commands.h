@@ -3,6 +3,7 @@
 
 #include "cli.h"
 
+extern const struct cli_command cmd_abort;
 extern const struct cli_command cmd_backup;
 extern const struct cli_command cmd_config;
 extern const struct cli_command cmd_cost;
@@ -16,6 +17,7 @@ extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_mount;
 extern const struct cli_command cmd_recover;
 extern const struct cli_command cmd_restore;
+extern const struct cli_command cmd_retry;
 extern const struct cli_command cmd_run;
 extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;

@@ -11,6 +11,8 @@ static const struct cli_command *const commands[] = {
         &cmd_status,
         &cmd_backup,
         &cmd_run,
+        &cmd_retry,
+        &cmd_abort,
         &cmd_list,
         &cmd_show,
         &cmd_files,

@@ -28,22 +28,36 @@ static int say_stored(struct cli *cli, const char *id, int result, struct err *e
         return 0;
 }
 
-int order_run(struct cli *cli, const char *id)
+/* Every program that runs jobs runs those whose maker is gone, too. */
+static void adopt_others(struct cli *cli)
+{
+        unsigned n = 0;
+        if (engine_ready(cli->engine, &n, NULL) < 0 || n == 0)
+                return;       /* somebody else takes them up another time */
+        (void)fflush(stdout); /* who waits for our result has it now; cli_flush() tells errors */
+        cli_say(cli, "going on with %s that no program works on; Ctrl-C leaves %s",
+                WORDS(n, "other archive", NULL), n == 1 ? "it" : "them");
+        if (engine_start(cli->engine, NULL) == 0)
+                engine_drain(cli->engine, &cli_stop);
+}
+
+static int run_one(struct cli *cli, const char *id)
 {
         struct err e = {0};
         struct follow *f;
-        cli_catch_signals();
         int q = follow_begin(cli->engine, id, &f, &e);
         if (q < 0)
                 return cli_fail(cli, &e);
         q = engine_run(cli->engine, id, &e);
         follow_end(f);
         if (q == -ECANCELED && atomic_load(&cli_stop)) {
-                cli_say(cli, "stopped; it is kept, and goes on with a mount or the next command");
+                cli_say(cli, "stopped; it is kept, and goes on with a mount, or with: autoglacier "
+                             "retry latest");
                 return CLI_UNFINISHED;
         }
         if (q == -EAGAIN) {
-                cli_say(cli, "it waits: %s; a mount or the next command goes on with it", e.text);
+                cli_say(cli, "it waits: %s; a mount goes on with it, or: autoglacier retry latest",
+                        e.text);
                 return CLI_UNFINISHED;
         }
         struct err say = {0};
@@ -52,6 +66,15 @@ int order_run(struct cli *cli, const char *id)
         if (say_stored(cli, id, q, &say) < 0)
                 return cli_fail(cli, &say);
         return q > 0 ? CLI_WARNINGS : CLI_DONE;
+}
+
+int order_run(struct cli *cli, const char *id)
+{
+        cli_catch_signals();
+        int status = run_one(cli, id);
+        if (!atomic_load(&cli_stop))
+                adopt_others(cli);
+        return status;
 }
 
 int order_detach(struct cli *cli, const char *id)

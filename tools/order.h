@@ -3,7 +3,8 @@
 
 #include "cli.h"
 
-/* Runs archive `id` here, with a progress display, and says what came of it. An exit status. */
+/* Runs archive `id` here, with a progress display, and says what came of it; then what other
+ * programs have left, until a signal comes. An exit status, which tells of `id` alone. */
 int order_run(struct cli *cli, const char *id);
 /* Lets go of it: a mount, or the next command, does it. Prints its name. */
 int order_detach(struct cli *cli, const char *id);

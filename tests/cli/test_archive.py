@@ -152,6 +152,54 @@ class Backup(ArchiveCase):
         self.assertIn("goes on", err)
 
 
+class GoingOn(ArchiveCase):
+    def states(self):
+        return [a["state"] for a in json.loads(self.ag("list", "--json").out)["archives"]]
+
+    def test_the_next_backup_does_what_was_left(self):
+        self.ag("backup", "--detach", "-m", "left", "src", status=4)
+        r = self.ag("backup", "-m", "mine", "src/a.txt", say="1 other archive that no program works on")
+        self.assertIn("_mine", r.out)
+        self.assertEqual(self.states(), ["stored", "stored"])
+
+    def test_retry_goes_on_when_the_store_is_back(self):
+        store = self.path("disk")
+        self.config(json.dumps({"VAULT": "dir:" + store}))
+        self.ag("init")
+        os.rename(store, store + ".away")
+        self.ag("backup", "-m", "words", "src", status=4)
+        self.ag("retry", "latest", status=4, say="it waits")
+        os.rename(store + ".away", store)
+        self.ag("retry", "latest")
+        self.assertEqual(self.states(), ["stored"])
+        self.ag("verify", "--data")
+
+    def test_retry_does_what_was_queued(self):
+        self.ag("backup", "--detach", "-m", "left", "src", status=4)
+        self.ag("retry", "latest")
+        self.assertEqual(self.states(), ["stored"])
+
+    def test_abort_forgets_what_is_not_stored_and_nothing_else(self):
+        self.ag("backup", "--detach", "-m", "left", "src", status=4)
+        self.ag("abort", "latest")
+        self.assertEqual(self.states(), [])
+        self.backup("src")
+        self.ag("abort", "latest", status=1, say="is stored already")
+        self.assertEqual(self.states(), ["stored"])
+
+    def test_while_one_has_failed_status_is_3_and_says_what_to_do(self):
+        hook = self.write("hook", "#!/bin/sh\necho no luck >&2; exit 7\n", 0o755)
+        self.write("home/jobs/bad.json", json.dumps({"files": [self.path("src")], "gather_hook": hook}))
+        self.ag("run", "bad", status=1, say="hook")
+        self.assertEqual(self.states(), ["failed"])
+        out = self.ag("status", status=3).out
+        self.assertIn("failed", out)
+        self.assertIn("autoglacier retry", out)
+        self.assertTrue(json.loads(self.ag("status", "--json", status=3).out)["failed"])
+        self.ag("abort", "latest")
+        self.ag("status")
+
+
 class Looking(ArchiveCase):
     def test_before_the_first_archive_nothing_is_made(self):
         shutil.rmtree(self.data)
@@ -524,7 +572,7 @@ class Delete(ArchiveCase):
 
     def test_what_is_not_stored_cannot_be_deleted(self):
         name = self.ag("backup", "--detach", "-m", "later", "src", status=4).out.strip()
-        self.ag("delete", "--yes", name, status=1, say=".abort")
+        self.ag("delete", "--yes", name, status=1, say="autoglacier abort")
 
 
 if __name__ == "__main__":
