@@ -9,12 +9,14 @@
 #include <pthread.h>
 #include <time.h>
 
-#define EARLY (300 * CLOCK_NSEC) /* fetched again so long before they end */
+#define EARLY (300 * CLOCK_NSEC) /* fetched again so long before they end, */
+#define PAUSE (30 * CLOCK_NSEC)  /* but not all the time, where they do not last so long */
 
 struct credentials {
         struct credentials_params params;
         pthread_mutex_t lock;
         struct credentials_keys *now; /* NULL: to be fetched */
+        int64_t fetched;              /* monotonic, ns */
 };
 
 static const credentials_source sources[] = {
@@ -122,6 +124,7 @@ static int fetch(struct credentials *c, struct err *e)
         if (!k)
                 return err_oom(e);
         k->refs = 1;
+        c->fetched = clock_monotonic();
         int q = ask(c, k, e);
         bool old_is_good = c->now && c->now->expires > clock_now();
         if (q < 0) {
@@ -137,7 +140,8 @@ int credentials_get(struct credentials *c, struct credentials_keys **ret, struct
 {
         int q = 0;
         pthread_mutex_lock(&c->lock); /* held while a source is asked: one asks for all */
-        bool soon = c->now && c->now->expires && c->now->expires - EARLY < clock_now();
+        int64_t left = c->now && c->now->expires ? c->now->expires - clock_now() : INT64_MAX;
+        bool soon = left < EARLY && (left <= 0 || clock_monotonic() - c->fetched > PAUSE);
         if (!c->now || soon)
                 q = fetch(c, e);
         if (q == 0) {
