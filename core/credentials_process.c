@@ -1,83 +1,58 @@
 #include "credentials_internal.h"
 
+#include "child.h"
 #include "clock.h"
 #include "secret.h"
-
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
 #define OUTPUT_MAX 65536
 #define PATIENCE   (60 * CLOCK_NSEC)
 
-extern char **environ;
+struct output {
+        struct secret *text;
+        size_t len;
+        char said[200]; /* the beginning of what it says on stderr */
+};
 
-static int start(const char *command, pid_t *ret_pid, int *ret_fd)
+static int take_output(void *ctx, const char *data, size_t len, struct err *e)
 {
-        int fds[2];
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        char *const argv[] = {(char *)"sh", (char *)"-c", (char *)command, NULL};
-        posix_spawn_file_actions_t actions;
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
-        int q = -posix_spawn(ret_pid, "/bin/sh", &actions, NULL, argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-        base_closep(&fds[1]);
-        if (q < 0)
-                base_closep(&fds[0]);
-        else
-                *ret_fd = fds[0];
-        return q;
-}
-
-/* Until the end of its output. -ETIMEDOUT, -EFBIG. */
-static ssize_t collect(int fd, char *out, size_t size)
-{
-        int64_t end = clock_monotonic() + PATIENCE;
-        size_t n = 0;
-        for (;;) {
-                struct pollfd p = {.fd = fd, .events = POLLIN};
-                int64_t left = end - clock_monotonic();
-                if (left <= 0)
-                        return -ETIMEDOUT;
-                if (poll(&p, 1, (int)(left / 1000000) + 1) <= 0)
-                        continue;
-                if (n == size)
-                        return -EFBIG;
-                ssize_t got = read(fd, out + n, size - n);
-                if (got == 0)
-                        return (ssize_t)n;
-                if (got < 0 && errno != EINTR)
-                        return -errno;
-                n += got > 0 ? (size_t)got : 0;
-        }
-}
-
-static int run(const char *command, char *out, size_t size, size_t *ret_len, struct err *e)
-{
-        pid_t pid;
-        _cleanup_close_ int fd = -EBADF;
-        int q = start(command, &pid, &fd);
-        if (q < 0)
-                return err_errno(e, q, "cannot run credential_process");
-        ssize_t n = collect(fd, out, size);
-        if (n < 0)
-                (void)kill(pid, SIGKILL); /* ours, and not reaped yet */
-        int status = 0;
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-                ;
-        if (n < 0)
-                return err_errno(e, n == -ETIMEDOUT ? -EAGAIN : (int)n,
-                        "credential_process did not come to an end with an answer");
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                return err_set(e, -EAGAIN, "credential_process failed (status %d)",
-                        WIFEXITED(status) ? WEXITSTATUS(status) : -1);
-        *ret_len = (size_t)n;
+        struct output *o = ctx;
+        if (len > OUTPUT_MAX - o->len)
+                return err_set(e, -EFBIG, "credential_process says more than keys");
+        memcpy(o->text->data + o->len, data, len);
+        o->len += len;
         return 0;
+}
+
+static int take_words(void *ctx, const char *data, size_t len, struct err *e _unused_)
+{
+        struct output *o = ctx;
+        size_t n = strlen(o->said);
+        (void)snprintf(
+                o->said + n, sizeof o->said - n, "%.*s", (int)MIN(len, sizeof o->said), data);
+        return 0;
+}
+
+/* A command line as people write it in a shell: quotes, variables and all. */
+static int run(const char *command, struct output *o, struct err *e)
+{
+        const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+        const struct child_params p = {.argv = argv,
+                .in_fd = -EBADF,
+                .limit_ns = PATIENCE,
+                .out = take_output,
+                .err = take_words,
+                .ctx = o};
+        int status = 0;
+        int q = child_run(&p, &status, e);
+        if (q == -ETIME)
+                return err_set(e, -EAGAIN, "credential_process did not come to an end");
+        if (q < 0)
+                return err_prefix(e, q, "credential_process");
+        _cleanup_free_ char *why = child_why(status);
+        if (!why)
+                return 0;
+        o->said[strcspn(o->said, "\n")] = 0;
+        return err_set(e, -EAGAIN, "credential_process %s%s%s", why, *o->said ? ": " : "", o->said);
 }
 
 int credentials_from_process(
@@ -87,13 +62,13 @@ int credentials_from_process(
         if (!credentials_setting(
                     credentials_profile(p->profile), "credential_process", command, sizeof command))
                 return -ENOENT;
-        struct secret *out = NULL;
-        size_t n = 0;
-        if (secret_new(OUTPUT_MAX, &out) < 0)
+        struct output o = {0};
+        if (secret_new(OUTPUT_MAX, &o.text) < 0)
                 return err_oom(e);
-        int q = run(command, (char *)out->data, OUTPUT_MAX, &n, e);
+        int q = run(command, &o, e);
         if (q == 0)
-                q = credentials_from_json(ret, (const char *)out->data, n, "credential_process", e);
-        secret_free(out);
+                q = credentials_from_json(
+                        ret, (const char *)o.text->data, o.len, "credential_process", e);
+        secret_free(o.text);
         return q;
 }

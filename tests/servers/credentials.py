@@ -157,10 +157,10 @@ class Credentials(MountCase):
 
     def test_a_tool_that_fails_is_named(self):
         m = self.machine(())
-        m.env["AWS_CONFIG_FILE"] = self.file("config", "[default]\ncredential_process = exit 3\n")
+        m.env["AWS_CONFIG_FILE"] = self.file("config", "[default]\ncredential_process = echo locked >&2; exit 3\n")
         code, said = self.init(m)
         self.assertEqual(code, 1)
-        self.assertIn("credential_process failed (status 3)", said)
+        self.assertIn("credential_process ended with status 3: locked", said)
 
     def test_keys_that_end_are_fetched_again(self):
         self.accept("process")
