@@ -261,7 +261,7 @@ static void status_tells_what_waits_and_what_failed(void **state)
         has(&b, "    waits for    the disk at /mnt is not there\n");
         has(&b, "    next try     in 1 min ");
         has(&b, "    last error   the key is none\n");
-        has(&b, "archives/2026-11-22T21-27-03Z_broken/.retry");
+        has(&b, "autoglacier retry 2026-11-22T21-27-03Z_broken");
         has(&b, "    warnings     1 warning, in archives/2026-11-22T21-27-03Z_broken/log\n");
         has_not(&b, "hidden");
 }
