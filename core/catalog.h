@@ -146,6 +146,7 @@ struct catalog_member {
         uint64_t tar_offset;   /* of its first header byte in the commit's tar stream */
         uint64_t tar_len;      /* header, data and padding */
         const char *link;      /* target text, or path of the member with the content for 'h' */
+        uint64_t ino; /* its inode, if what is there later may be compared with it; else 0 */
 };
 /* Adds in bulk, LATER: rows are visible to others after catalog_adder_flush(), some before, since a
  * transaction is kept short. Others cannot write while rows are not flushed: flush before you wait.

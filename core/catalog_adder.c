@@ -165,12 +165,13 @@ static int parent_of(struct catalog_adder *a, const char *path, const char **ret
 static const char upsert[] =
         "INSERT INTO member (archive, parent, name, kind, mode, uid, gid, mtime, size, tar_offset, "
         "tar_len, "
-        "sha512, link) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "
+        "sha512, link, ino) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
+        "nullif(?14, 0)) "
         "ON CONFLICT (archive, parent, name) DO UPDATE SET kind = excluded.kind, mode = "
         "excluded.mode, "
         "uid = excluded.uid, gid = excluded.gid, mtime = excluded.mtime, size = excluded.size, "
         "tar_offset = excluded.tar_offset, tar_len = excluded.tar_len, sha512 = excluded.sha512, "
-        "link = excluded.link";
+        "link = excluded.link, ino = excluded.ino";
 
 static int put(struct catalog_adder *a, const struct catalog_member *m, struct err *e)
 {
@@ -180,9 +181,9 @@ static int put(struct catalog_adder *a, const struct catalog_member *m, struct e
         if (q < 0)
                 return q;
         char kind[2] = {m->type, 0};
-        q = catalog_exec(a->c, e, upsert, "iipsiiiiuuubp", a->archive, parent, name, kind,
+        q = catalog_exec(a->c, e, upsert, "iipsiiiiuuubpi", a->archive, parent, name, kind,
                 (int64_t)m->mode, (int64_t)m->uid, (int64_t)m->gid, m->mtime, m->size,
-                m->tar_offset, m->tar_len, m->sha512, (size_t)64, m->link);
+                m->tar_offset, m->tar_len, m->sha512, (size_t)64, m->link, (int64_t)m->ino);
         return q < 0 ? q : 0;
 }
 

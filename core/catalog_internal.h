@@ -106,7 +106,7 @@ int columns_read(const struct query *q, struct catalog_archive *ret, struct err 
 /* Columns of a member, in the order that member_of() reads; `m` is the table. */
 #define MEMBER_COLUMNS                                                                             \
         "m.row, m.parent, m.name, m.kind, m.mode, m.uid, m.gid, m.mtime, m.size, m.tar_offset, "   \
-        "m.tar_len, m.sha512, m.link"
+        "m.tar_len, m.sha512, m.link, m.ino"
 /* Borrows from the row that the query stands on. */
 void member_of(const struct query *q, struct catalog_member *ret);
 

@@ -21,6 +21,7 @@ void member_of(const struct query *q, struct catalog_member *ret)
                 .tar_len = query_u64(q, 10),
                 .sha512 = sum ? sqlite3_column_blob(s, 11) : NULL,
                 .link = sqlite3_column_type(s, 12) == SQLITE_NULL ? NULL : query_text(q, 12),
+                .ino = (uint64_t)query_i64(q, 13),
         };
 }
 

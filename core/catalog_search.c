@@ -76,7 +76,7 @@ static const char by_sum[] =
         "UNION ALL SELECT " MEMBER_COLUMNS
         ", a.row, a.created FROM archive AS a CROSS JOIN member AS m "
         "INDEXED BY member_tar ON m.archive = a.row WHERE NOT a.summed AND a.state IN (?2, ?3) "
-        "AND m.tar_offset IS NOT NULL AND m.sha512 = ?1 ORDER BY 15, 1";
+        "AND m.tar_offset IS NOT NULL AND m.sha512 = ?1 ORDER BY 16, 1";
 
 int catalog_by_sha512(
         struct catalog *c, const uint8_t sha512[64], catalog_find_fn each, void *ctx, struct err *e)
@@ -91,7 +91,7 @@ int catalog_by_sha512(
                 _cleanup_free_ char *path = NULL;
                 r = catalog_member_path(c, m.row, &path, e);
                 if (r == 0)
-                        r = catalog_archive_by_row(c, query_i64(&q, 13), &a, e);
+                        r = catalog_archive_by_row(c, query_i64(&q, 14), &a, e);
                 m.path = path;
                 if (r == 0)
                         r = each(ctx, &a, &m);

@@ -152,7 +152,7 @@ static int pack_everything(struct run *r, struct err *e)
         if ((q = set_state(r, ARCHIVE_GATHERING, "", 0, e)) < 0)
                 return q;
         crash_point("gathering");
-        if ((q = log_begin(r, e)) < 0 || (q = job_list(r, e)) < 0)
+        if ((q = log_begin(r, e)) < 0 || (q = job_list(r, e)) < 0 || (q = changed_begin(r, e)) < 0)
                 return q;
         if ((q = volumes_pack(r, e)) < 0 || (q = walk_begin(r, e)) < 0)
                 return q;
@@ -161,6 +161,8 @@ static int pack_everything(struct run *r, struct err *e)
         if ((q = set_state(r, ARCHIVE_UPLOADING, "", 0, e)) < 0)
                 return q;
         crash_point("walked");
+        if ((q = changed_end(r, e)) < 0)
+                return q;
         if ((q = walk_manifest(r, e)) < 0 || (q = pack_finish(r->pack, e)) < 0)
                 return q;
         crash_point("packed");
@@ -228,6 +230,7 @@ static void run_done(struct run *r)
 {
         volumes_close(r);
         tar_writer_free(r->tar);
+        changed_done(r);
         record_done(r);
         free(r->chunk);
         free((char *)r->replay.path);

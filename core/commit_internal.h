@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 
+struct changed;
 struct gather_entry;
 struct keys_public;
 struct sender;
@@ -93,10 +94,12 @@ struct run {
         uint8_t *chunk;     /* read buffer */
         uint64_t delivered; /* bytes that `tar` has given so far */
         struct catalog_member
-                replay;   /* the last member before the cut; path NULL: none, or done with */
-        bool resume_at;   /* the cut lies in `replay`: its bytes are made once more */
-        uint64_t outside; /* symlinks that lead outside the archive */
-        int64_t ticked;   /* monotonic time of the last progress report */
+                replay;          /* the last member before the cut; path NULL: none, or done with */
+        struct changed *changed; /* NULL: everything is archived */
+        bool lost;               /* of the member read last, attributes could not be read */
+        bool resume_at;          /* the cut lies in `replay`: its bytes are made once more */
+        uint64_t outside;        /* symlinks that lead outside the archive */
+        int64_t ticked;          /* monotonic time of the last progress report */
         uint64_t ticked_bytes;
         atomic_bool aborted; /* the user wants it back */
 };
@@ -158,6 +161,18 @@ int walk_all(struct run *r, struct err *e);      /* everything once, from the cu
 int walk_again(struct run *r, struct err *e);    /* what changed while it was read */
 int walk_manifest(struct run *r, struct err *e); /* the last member, and the end of the tar */
 
+/* commit_changed.c: what is stored already, and has not changed, is left where it is. Ranges of it
+ * are written with the rows of members, under the lock. */
+int changed_begin(struct run *r, struct err *e); /* notes what the archive is made from */
+int changed_resume(struct run *r, uint64_t at, struct err *e); /* forgets what came after */
+int changed_flush(struct run *r, struct err *e);               /* under the lock */
+int changed_end(struct run *r, struct err *e); /* -ESTALE: an archive it relies on is gone */
+void changed_done(struct run *r);
+/* 1: unchanged and noted. A file before it is opened (a gather_visitor's), and any entry. */
+int changed_pass_file(void *ctx, const char *path, const struct stat *st, struct err *e);
+int changed_pass(struct run *r, const struct gather_entry *g, struct err *e);
+bool changed_is_settled(const struct stat *st, int64_t now);
+
 /* commit_job.c */
 int job_list(struct run *r, struct err *e); /* what a saved job picks, if it has not been listed */
 
@@ -175,6 +190,7 @@ int release_tree(struct run *r, struct err *e); /* stored: only what was not arc
 int release_back(struct run *r, struct err *e); /* taken back: all of it goes back */
 
 /* commit.c */
+uint64_t run_position(const struct run *r); /* in the tar stream */
 int run_tick(struct run *r, struct err *e); /* progress, and -ECANCELED when told to stop */
 void run_changed(struct run *r);            /* others look at the row again */
 int run_event(struct run *r, char level, const char *fmt, ...) _printf_(3, 4);

@@ -1,5 +1,6 @@
 #include "commit_internal.h"
 
+#include "clock.h"
 #include "tar.h"
 
 #include <fcntl.h>
@@ -149,10 +150,12 @@ static int write_member(struct run *r, const struct member_source *m, const stru
         struct tar_member t = {
                 .path = m->path, .st = st, .fd = m->fd, .link = m->link, .hardlink = hardlink};
         unsigned lost = 0;
+        r->lost = true; /* until all of it is known to be in the archive */
         int q = tar_begin(r->tar, &t, &lost, e);
         if (q < 0)
                 return q;
         row->tar_len = position(r) - row->tar_offset;
+        r->lost = lost > 0;
         if (lost > 0)
                 run_event(
                         r, 'w', "%s: some extended attributes or ACLs could not be read", m->path);
@@ -191,6 +194,7 @@ static void count(struct run *r, const struct catalog_member *row)
 
 int member_add(struct run *r, const struct member_source *m, struct err *e)
 {
+        bool settled = !r->a.has_tree && changed_is_settled(m->st, clock_now());
         struct stat st = r->replay.path ? as_recorded(&r->replay, m->st) : *m->st;
         if (!r->replay.path) {
                 int q = pack_member(r->pack, e);
@@ -227,6 +231,7 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
                         return err_set(e, -EIO, "SHA-512 failed");
                 row.sha512 = digest;
         }
+        row.ino = settled && result == MEMBER_OK && !r->lost ? (uint64_t)m->st->st_ino : 0;
         q = record_add(r, &row, e);
         if (q < 0)
                 return q;

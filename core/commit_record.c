@@ -31,11 +31,14 @@ static int member_copy(const struct catalog_member *m, struct catalog_member *re
 static int flush_locked(struct run *r, uint64_t until, struct err *e)
 {
         struct record *rec = &r->record;
+        int q = changed_flush(r, e);
+        if (q < 0)
+                return q;
         bool open_too = rec->open.path && rec->open.tar_offset < until;
         if (rec->n == 0 && !open_too)
                 return 0;
         _cleanup_(catalog_adder_freep) struct catalog_adder *adder = NULL;
-        int q = catalog_adder_new(r->catalog, r->a.id, &adder, e);
+        q = catalog_adder_new(r->catalog, r->a.id, &adder, e);
         for (size_t i = 0; q == 0 && i < rec->n; i++)
                 q = catalog_adder_add(adder, &rec->rows[i], e);
         if (q == 0 && open_too)

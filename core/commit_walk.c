@@ -1,5 +1,6 @@
 #include "commit_internal.h"
 
+#include "catalog_version.h"
 #include "clock.h"
 #include "config.h"
 #include "gather.h"
@@ -71,6 +72,14 @@ static int note(struct run *r, const char *kind, const char *path, const char *w
         return q;
 }
 
+/* Of a list: what is there and could not be read is not gone. */
+static bool is_there(const char *path)
+{
+        struct stat st;
+        _cleanup_free_ char *whole = io_join("", path);
+        return whole && (lstat(whole, &st) == 0 || (errno != ENOENT && errno != ENOTDIR));
+}
+
 /* Something that is not in the archive. What can go back to the staging area does. */
 static int missed(
         struct run *r, const char *path, const char *staged_path, const char *why, struct err *e)
@@ -80,6 +89,8 @@ static int missed(
                 staged_path ? "; it goes back to the staging area" : "");
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_update(r->catalog, &r->a, e);
+        if (q == 0 && !r->a.has_tree && is_there(path))
+                q = catalog_missed_add(r->catalog, r->a.id, path, e);
         pthread_mutex_unlock(&r->lock);
         if (q < 0)
                 return q;
@@ -122,6 +133,8 @@ static int entry(void *ctx, const struct gather_entry *g, struct err *e)
                         r->replay.path);
         struct member_source m = {
                 .path = g->path, .st = &g->st, .fd = g->fd, .link = g->link, .source = g->source};
+        if ((q = changed_pass(r, g, e)) != 0)
+                return q < 0 ? q : 0;
         bool changed_since =
                 r->replay.path && S_ISREG(g->st.st_mode) &&
                 ((uint64_t)g->st.st_size != r->replay.size ||
@@ -190,13 +203,17 @@ int walk_all(struct run *r, struct err *e)
         int q = walk_params(r, &w, e);
         if (q < 0)
                 return q;
+        if ((q = changed_resume(r, r->replay.path ? r->replay.tar_offset + 1 : 0, e)) < 0)
+                return q;
         _cleanup_free_ char *after = r->replay.path ? strdup(r->replay.path) : NULL;
         w.params.resume_after = after;
         w.params.resume_at = r->resume_at;
         if (!r->resume_at)
                 replayed(r);
         q = gather_walk(&w.params,
-                &(struct gather_visitor){.entry = entry, .problem = problem, .ctx = r}, e);
+                &(struct gather_visitor){
+                        .entry = entry, .problem = problem, .pass = changed_pass_file, .ctx = r},
+                e);
         if (q < 0)
                 return q;
         if (r->outside > 0)

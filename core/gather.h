@@ -48,6 +48,9 @@ struct gather_visitor {
          * link), or NULL where nothing can go back. `why` is a sentence without a subject. */
         int (*problem)(void *ctx, enum gather_problem what, const char *path,
                 const char *staged_path, const char *why, struct err *e);
+        /* NULL, or asked of each file before it is opened, `st` as lstat gave it: 1 passes over it,
+         * 0 goes on, -errno ends the walk. */
+        int (*pass)(void *ctx, const char *path, const struct stat *st, struct err *e);
         void *ctx;
 };
 

@@ -271,6 +271,20 @@ static void look_done(struct look *l)
         l->opened_up = false;
 }
 
+/* Looking is cheaper than opening, and most of what is looked at may not be wanted. */
+static int may_pass(struct walk *w, struct look *l, int dirfd)
+{
+        const struct gather_visitor *v = w->g->visitor;
+        if (!v->pass || l->through)
+                return 0;
+        int r = gather_stat_at(&w->start->ids, dirfd, l->name, &l->st);
+        if (r < 0 || !S_ISREG(l->st.st_mode))
+                return 0; /* opening it tells why */
+        if (buf_oom(&w->path))
+                return err_oom(w->g->e);
+        return v->pass(v->ctx, buf_str(&w->path), &l->st, w->g->e);
+}
+
 static int take_by_type(struct walk *w, struct look *l, int dirfd)
 {
         if (l->type == DT_LNK)
@@ -279,10 +293,13 @@ static int take_by_type(struct walk *w, struct look *l, int dirfd)
                 mode_t mode = l->st.st_mode;
                 return take_special(w, mode);
         }
+        int r = l->type == DT_REG ? may_pass(w, l, dirfd) : 0;
+        if (r != 0)
+                return r > 0 ? 0 : r;
         struct err *e = w->g->e;
         if (e)
                 e->code = 0;
-        int r = open_entry(w, l, dirfd);
+        r = open_entry(w, l, dirfd);
         if (r == -ELOOP || r == -ENOTDIR)
                 return BECAME_ELSE;
         if (r < 0)

@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "bytes.h"
+#include "catalog_version.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -18,6 +19,8 @@ struct reader {
         struct catalog_archive a;
         struct catalog_adder *adder;
         uint64_t members, blocks, stored;
+        struct catalog_run run;
+        struct buf roots;
 };
 
 static int broken(struct reader *r, const char *why)
@@ -234,9 +237,55 @@ static int read_member(struct reader *r, const json_t *o)
                         return broken(r, "its SHA-512 is none");
                 m.sha512 = sha512;
         }
+        if (json_object_get(o, "ino") && !get_number(o, "ino", UINT64_MAX, &m.ino))
+                return broken(r, "its inode is none");
         r->members++;
         int q = catalog_adder_add(r->adder, &m, r->e);
         return q == -EINVAL || q == -EPROTO ? broken(r, "its path is none inside an archive") : q;
+}
+
+static bool get_flag(const json_t *o, const char *key, bool *ret)
+{
+        const json_t *v = json_object_get(o, key);
+        *ret = json_is_true(v);
+        return json_is_boolean(v);
+}
+
+static int read_run(struct reader *r, const json_t *o)
+{
+        const char *chain = get_text(o, "chain"), *job = get_text(o, "job");
+        if (r->run.chain || !chain || !job || !get_flag(o, "changed_only", &r->run.changed_only))
+                return broken(r, "it does not say what the archive was made from");
+        r->run.chain = strdup(chain);
+        r->run.job = strdup(job);
+        return r->run.chain && r->run.job ? 0 : err_oom(r->e);
+}
+
+static int read_root(struct reader *r, const json_t *o)
+{
+        _cleanup_free_ char *exact = NULL;
+        const char *path = get_bytes(o, "root", &exact);
+        if (!path || *path != '/' || r->roots.len > MiB)
+                return broken(r, "it does not name a root");
+        buf_add(&r->roots, path, strlen(path) + 1);
+        return 0;
+}
+
+static int read_missed(struct reader *r, const json_t *o)
+{
+        _cleanup_free_ char *exact = NULL;
+        const char *path = get_bytes(o, "missed", &exact);
+        return path ? catalog_missed_add(r->c, r->a.id, path, r->e)
+                    : broken(r, "it does not name what was missed");
+}
+
+static int read_unchanged(struct reader *r, const json_t *o)
+{
+        struct catalog_range g = {.base = get_text(o, "unchanged")};
+        if (!is_plain(g.base, 64, "-_") || !get_number(o, "first", INT64_MAX, &g.first) ||
+                !get_number(o, "last", INT64_MAX, &g.last) || g.last < g.first)
+                return broken(r, "it does not say what is unchanged");
+        return catalog_unchanged_add(r->c, r->a.id, &g, 1, r->e);
 }
 
 static int read_block(struct reader *r, const json_t *o)
@@ -306,6 +355,10 @@ static const struct {
         int (*read)(struct reader *r, const json_t *o);
 } lines[] = {
         {"path", read_member},
+        {"chain", read_run},
+        {"root", read_root},
+        {"unchanged", read_unchanged},
+        {"missed", read_missed},
         {"block", read_block},
         {"object", read_volume},
         {"event", read_event},
@@ -340,6 +393,17 @@ static int read_rest(struct reader *r)
         return manifest_locator_parse(r->in.data, &l, r->e);
 }
 
+static int keep_run(struct reader *r)
+{
+        if (!r->run.chain)
+                return 0;
+        if (buf_oom(&r->roots))
+                return err_oom(r->e);
+        r->run.roots_len = r->roots.len;
+        r->run.roots = buf_steal(&r->roots);
+        return catalog_run_set(r->c, r->a.id, &r->run, r->e);
+}
+
 static int finish(struct reader *r)
 {
         struct catalog_totals t;
@@ -355,7 +419,9 @@ static int finish(struct reader *r)
         r->a.bytes = t.bytes;
         r->a.sums_bytes = t.sums_bytes;
         r->a.stored_bytes = r->stored;
-        q = catalog_archive_update(r->c, &r->a, r->e);
+        q = keep_run(r);
+        if (q == 0)
+                q = catalog_archive_update(r->c, &r->a, r->e);
         if (q == 0)
                 q = catalog_archive_set_stored(r->c, r->a.id,
                         r->a.n_returned > 0 ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, r->a.stored,
@@ -392,6 +458,8 @@ int manifest_read(manifest_read_fn read, void *ctx, struct catalog *c, char **re
         if (q == 0)
                 *ret_id = steal(r.a.id);
         catalog_archive_done(&r.a);
+        catalog_run_done(&r.run);
+        buf_done(&r.roots);
         buf_done(&r.in);
         return q < 0 ? q : 0;
 }

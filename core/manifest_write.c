@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "bytes.h"
+#include "catalog_version.h"
 #include "clock.h"
 #include "io.h"
 
@@ -165,12 +166,58 @@ static int write_member(void *ctx, const struct catalog_member *m)
         add_facts(b, m);
         if (m->sha512)
                 add_sum(b, m->sha512);
+        if (m->ino)
+                add_number(b, "ino", m->ino);
         if (m->link) {
                 buf_addc(b, ',');
                 add_bytes(b, "link", m->link);
         }
         w->members++;
         return end_line(w);
+}
+
+/* ---- what it was made from, and what it left in other archives ---- */
+
+static int write_range(void *ctx, const struct catalog_range *r)
+{
+        struct writer *w = ctx;
+        buf_adds(&w->out, "{\"unchanged\":");
+        buf_add_json(&w->out, r->base, strlen(r->base));
+        add_number(&w->out, "first", r->first);
+        add_number(&w->out, "last", r->last);
+        return end_line(w);
+}
+
+static int write_path(struct writer *w, const char *key, const char *path)
+{
+        buf_addc(&w->out, '{');
+        add_bytes(&w->out, key, path);
+        return end_line(w);
+}
+
+static int write_missed(void *ctx, const char *path)
+{
+        return write_path(ctx, "missed", path);
+}
+
+static int write_run(struct writer *w, struct catalog *c, const char *id)
+{
+        _cleanup_(catalog_run_done) struct catalog_run r = {0};
+        int q = catalog_run_get(c, id, &r, w->e);
+        if (q == -ENOENT)
+                return 0;
+        if (q < 0)
+                return q;
+        buf_adds(&w->out, "{\"chain\":");
+        buf_add_json(&w->out, r.chain, strlen(r.chain));
+        add_text(&w->out, "job", r.job);
+        buf_addf(&w->out, ",\"changed_only\":%s", r.changed_only ? "true" : "false");
+        q = end_line(w);
+        for (size_t at = 0; q == 0 && at < r.roots_len; at += strlen(r.roots + at) + 1)
+                q = write_path(w, "root", r.roots + at);
+        if (q == 0)
+                q = catalog_ranges_each(c, id, write_range, w, w->e);
+        return q < 0 ? q : catalog_missed_each(c, id, write_missed, w, w->e);
 }
 
 static int write_block(void *ctx, const struct catalog_block *k)
@@ -245,6 +292,8 @@ static int write_all(
                 q = write_head(w, a, &t, when);
         if (q == 0)
                 q = catalog_members_each(c, a->id, false, write_member, w, w->e);
+        if (q == 0)
+                q = write_run(w, c, a->id);
         if (q == 0)
                 q = catalog_blocks(c, a->id, 0, UINT64_MAX, write_block, w, w->e);
         if (q == 0)
