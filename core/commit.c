@@ -66,6 +66,11 @@ static int set_stored(struct run *r, enum archive_state s, struct err *e)
         return q;
 }
 
+uint64_t run_position(const struct run *r)
+{
+        return r->base + tar_offset(r->tar);
+}
+
 int run_tick(struct run *r, struct err *e)
 {
         if (atomic_load(r->env->stop))

@@ -102,6 +102,10 @@ int engine_backup(struct engine *g, const char *description, const char *const *
 struct job;
 int engine_job(struct engine *g, const struct job *job, const char *description, char **ret_id,
         struct err *e);
+/* The same as engine_backup(), of only what changed since it was stored: by size, time and inode,
+ * or with `checksum` by content. */
+int engine_backup_changed(struct engine *g, const char *description, const char *const *files,
+        bool checksum, char **ret_id, struct err *e);
 /* Lets another program (a mount), or this engine's own worker, take the backup made here. */
 int engine_detach(struct engine *g, const char *id, struct err *e);
 /* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN

@@ -251,16 +251,30 @@ static int order(struct engine *g, struct order *o, char **ret_id, struct err *e
         return 0;
 }
 
-int engine_backup(struct engine *g, const char *description, const char *const *files,
-        char **ret_id, struct err *e)
+static int backup(struct engine *g, const char *description, const char *const *files,
+        const char *spec, char **ret_id, struct err *e)
 {
         static const char *const none[] = {NULL};
-        struct order o = {.description = description,
-                .files = files ? files : none,
-                .spec = strdup("{\"list\":true}")};
+        struct order o = {
+                .description = description, .files = files ? files : none, .spec = strdup(spec)};
         int q = order(g, &o, ret_id, e);
         free(o.spec);
         return q;
+}
+
+int engine_backup(struct engine *g, const char *description, const char *const *files,
+        char **ret_id, struct err *e)
+{
+        return backup(g, description, files, "{\"list\":true}", ret_id, e);
+}
+
+int engine_backup_changed(struct engine *g, const char *description, const char *const *files,
+        bool checksum, char **ret_id, struct err *e)
+{
+        return backup(g, description, files,
+                checksum ? "{\"list\":true,\"changed\":\"checksum\"}"
+                         : "{\"list\":true,\"changed\":\"stat\"}",
+                ret_id, e);
 }
 
 int engine_job(struct engine *g, const struct job *job, const char *description, char **ret_id,

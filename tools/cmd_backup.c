@@ -8,6 +8,9 @@
 static const struct cli_option options[] = {
         {"message", 'm', "TEXT", "what it is: the archive's description", false},
         {"glob", 'g', "PATTERN", "also what matches this shell pattern", true},
+        {"changed", 'c', NULL, "only what changed since it was stored: by size, time, inode",
+                false},
+        {"checksum", 0, NULL, "with --changed: by content, whatever the times say", false},
         {"detach", 'd', NULL, "return when it is queued; a mount, or the next command, does it",
                 false},
         {0},
@@ -19,8 +22,12 @@ static int begin(struct cli *cli, const char *text, const struct files *f, char 
         int q = cli_engine(cli, true, &e);
         if (q == 0)
                 q = first_use(cli, &e);
-        if (q == 0)
-                q = engine_backup(cli->engine, text, (const char *const *)f->paths, ret_id, &e);
+        const char *const *paths = (const char *const *)f->paths;
+        if (q == 0 && cli_flag(cli, "changed"))
+                q = engine_backup_changed(
+                        cli->engine, text, paths, cli_flag(cli, "checksum"), ret_id, &e);
+        else if (q == 0)
+                q = engine_backup(cli->engine, text, paths, ret_id, &e);
         return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
 }
 
@@ -33,6 +40,8 @@ static int run(struct cli *cli)
         struct err e = {0};
         if (!text || !*text)
                 return cli_misuse(cli, "say what it is with -m TEXT");
+        if (cli_flag(cli, "checksum") && !cli_flag(cli, "changed"))
+                return cli_misuse(cli, "--checksum says how --changed looks; give both");
         if (cli->n_words == 0 && (!globs || !globs[0]))
                 return cli_misuse(cli, "name files, or a pattern with --glob");
         if (!globs || files_add(&f, (const char *const *)cli->words, &e) < 0 ||
