@@ -85,6 +85,28 @@ int catalog_unchanged_each(
         return r;
 }
 
+int catalog_bases_each(struct catalog *c, const char *id,
+        int (*each)(void *ctx, const char *base, const char *name, uint64_t files), void *ctx,
+        struct err *e)
+{
+        int64_t row = 0;
+        int r = catalog_row(c, id, &row, e);
+        if (r < 0)
+                return r;
+        _cleanup_query_ struct query q = {0};
+        r = query_open(&q, c, e,
+                "SELECT u.base, b.name, count(m.row) FROM unchanged AS u LEFT JOIN archive AS b ON "
+                "b.id = u.base LEFT JOIN member AS m INDEXED BY member_tar ON m.archive = b.row "
+                "AND "
+                "m.tar_offset BETWEEN u.first AND u.last AND m.kind IN ('f', 'h') WHERE u.archive "
+                "= "
+                "?1 GROUP BY u.base ORDER BY u.base",
+                "i", row);
+        while (r == 0 && (r = query_step(&q, e)) > 0)
+                r = each(ctx, query_text(&q, 0), query_text(&q, 1), query_u64(&q, 2));
+        return r;
+}
+
 int catalog_unchanged_check(struct catalog *c, const char *id, struct err *e)
 {
         int64_t row = 0;

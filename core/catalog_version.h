@@ -49,6 +49,10 @@ int catalog_ranges_each(struct catalog *c, const char *id,
 typedef int (*catalog_unchanged_fn)(void *ctx, const char *base, const struct catalog_member *m);
 int catalog_unchanged_each(
         struct catalog *c, const char *id, catalog_unchanged_fn each, void *ctx, struct err *e);
+/* The archives in which something was left, oldest first: how many files of each. */
+int catalog_bases_each(struct catalog *c, const char *id,
+        int (*each)(void *ctx, const char *base, const char *name, uint64_t files), void *ctx,
+        struct err *e);
 /* A folder as it was then: what this archive holds of it and what it left in others; `base` is the
  * archive that holds the member. path "": the top. In no order; names once. */
 int catalog_state_children(struct catalog *c, const char *id, const char *path,

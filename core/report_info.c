@@ -1,6 +1,7 @@
 #include "report_internal.h"
 
 #include "bytes.h"
+#include "catalog_version.h"
 #include "clock.h"
 
 #include <inttypes.h>
@@ -155,6 +156,39 @@ static int add_volumes(struct catalog *c, const char *id, struct buf *b, struct 
         return q;
 }
 
+/* What is not in this archive since it has not changed, and in which ones it is. */
+static int add_base(void *ctx, const char *base, const char *name, uint64_t files)
+{
+        struct buf *b = ctx;
+        buf_adds(b, b->data[b->len - 1] == '[' ? "\n    {" : ",\n    {");
+        add_text(b, "", "id", base);
+        add_maybe(b, ", ", "name", name);
+        buf_addf(b, ", \"files\": %" PRIu64 "}", files);
+        return 0;
+}
+
+static int add_unchanged(struct catalog *c, const char *id, struct buf *b, struct err *e)
+{
+        struct catalog_run r = {0};
+        int q = catalog_run_get(c, id, &r, e);
+        bool only = q == 0 && r.changed_only;
+        if (q == -ENOENT || !only) {
+                buf_adds(b, ",\n  \"unchanged\": null");
+                catalog_run_done(&r);
+                return q == -ENOENT ? 0 : q;
+        }
+        buf_addf(b,
+                ",\n  \"unchanged\": {\"files\": %" PRIu64 ", \"bytes\": %" PRIu64
+                ", \"archives\": [",
+                r.n_unchanged, r.unchanged_bytes);
+        catalog_run_done(&r);
+        if (buf_oom(b))
+                return err_oom(e);
+        q = catalog_bases_each(c, id, add_base, b, e);
+        buf_adds(b, "]}");
+        return q;
+}
+
 int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *ret, struct err *e)
 {
         struct warnings w = {.b = ret};
@@ -171,6 +205,8 @@ int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *
         buf_adds(ret, ",\n  \"volumes\": [");
         if (q == 0)
                 q = add_volumes(c, a->id, ret, e);
+        if (q == 0)
+                q = add_unchanged(c, a->id, ret, e);
         buf_adds(ret, ",\n  \"warning_texts\": [");
         if (q == 0)
                 q = catalog_events(c, a->id, add_warning, &w, e);

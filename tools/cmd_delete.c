@@ -2,6 +2,7 @@
 
 #include "ask.h"
 #include "catalog.h"
+#include "catalog_version.h"
 #include "clock.h"
 #include "delete.h"
 #include "store.h"
@@ -11,6 +12,38 @@ static const struct cli_option options[] = {
         {"yes", 'y', NULL, "do not ask", false},
         {0},
 };
+
+/* ---- what would be lost with it ---- */
+
+#define NAMED_MAX 20
+
+struct lost {
+        struct cli *cli;
+        unsigned n;
+};
+
+static int name_lost(void *ctx, const struct catalog_member *m, const char *later)
+{
+        struct lost *l = ctx;
+        if (l->n++ == 0)
+                cli_say(l->cli, "no other archive holds these:");
+        if (l->n > NAMED_MAX)
+                return 1;
+        (void)fprintf(stderr, "  %s%s%s\n", m->path, later ? ", as it is listed in " : "",
+                later ? later : ""); /* stderr is all there is to tell it on */
+        return 0;
+}
+
+static int tell_lost(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        struct lost l = {.cli = cli};
+        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+                return 0;
+        int q = catalog_only_here(cli->catalog, a->id, name_lost, &l, e);
+        if (l.n > NAMED_MAX)
+                (void)fprintf(stderr, "  and more\n");
+        return q < 0 ? q : 0;
+}
 
 static bool is_meant(const struct cli *cli, const struct catalog_archive *a)
 {
@@ -37,6 +70,8 @@ static int run(struct cli *cli)
         struct err e = {0};
         int status = CLI_DONE;
         int q = cli_archive(cli, cli->words[0], &a, &e);
+        if (q == 0)
+                q = tell_lost(cli, &a, &e);
         if (q == 0 && !is_meant(cli, &a)) {
                 cli_say(cli, "nothing was deleted%s",
                         ask_possible() ? "" : "; say --yes to delete");
@@ -54,7 +89,8 @@ const struct cli_command cmd_delete = {
         .name = "delete",
         .words = "ARCHIVE",
         .summary = "remove an archive from the store, for good",
-        .about = "Removes an archive's objects from the store after asking. It stays known as\n"
+        .about = "Removes an archive's objects from the store after asking, and after naming the\n"
+                 "files that no other archive holds. It stays known as\n"
                  "`deleted` in the catalogue, and is listed no more. Cold classes bill what is\n"
                  "deleted early as if it had stayed for the least time: 90 or 180 days.",
         .options = options,

@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "catalog.h"
+#include "catalog_version.h"
 #include "member.h"
 
 #include <fnmatch.h>
@@ -41,6 +42,23 @@ static int each(void *ctx, const struct catalog_member *m)
         return ferror(stdout) ? -EPIPE : 0;
 }
 
+/* What had not changed when the archive was made, and lies in an older one. */
+static int elsewhere(void *ctx, const char *base, const struct catalog_member *m)
+{
+        struct listing *l = ctx;
+        if (l->pattern && !matches(l->pattern, m->path))
+                return 0;
+        l->n++;
+        if (!l->whole) {
+                member_path(m->path, l->null ? 0 : '\n');
+                return ferror(stdout) ? -EPIPE : 0;
+        }
+        member_long(m);
+        (void)printf("  [in %s]", base); /* cli_flush() tells errors */
+        (void)putchar(l->null ? 0 : '\n');
+        return ferror(stdout) ? -EPIPE : 0;
+}
+
 static int run(struct cli *cli)
 {
         struct listing l = {.pattern = cli->words[1],
@@ -51,6 +69,8 @@ static int run(struct cli *cli)
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
                 q = catalog_members_each(cli->catalog, a.id, true, each, &l, &e);
+        if (q == 0)
+                q = catalog_unchanged_each(cli->catalog, a.id, elsewhere, &l, &e);
         int status = q < 0 && q != -EPIPE ? cli_fail(cli, &e) : CLI_DONE;
         if (status == CLI_DONE && l.pattern && l.n == 0) {
                 cli_say(cli, "nothing in %s matches %s", a.name, l.pattern);
@@ -66,7 +86,8 @@ const struct cli_command cmd_files = {
         .summary = "what is in an archive",
         .about = "Lists what is in an archive, or what of it matches a shell pattern, from the\n"
                  "catalogue: nothing is fetched. `*` also stands for '/'; a pattern without\n"
-                 "'/' is held against the last part of each path, too.",
+                 "'/' is held against the last part of each path, too. An archive of only what\n"
+                 "changed also lists what had not changed; --long tells in which archive it is.",
         .options = options,
         .min_words = 1,
         .max_words = 2,

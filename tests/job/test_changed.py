@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""Only what changed since it was stored is archived, and what was left out is known where it is."""
+import json
+import os
+import unittest
+
+from job_case import JobCase
+
+LONG_AGO = 1700000000
+
+
+class Changed(JobCase):
+    def setUp(self):
+        super().setUp()
+        for name in ('a/one', 'a/two', 'b/three'):
+            self.write(name, name)
+        os.symlink('one', self.path('a/link'))
+        os.link(self.path('a/one'), self.path('b/hard'))
+        self.settle()
+
+    def settle(self, *names):
+        """Times so old that what is read can be relied on."""
+        for folder, folders, files in os.walk(self.source, topdown=False):
+            for f in files + ['']:
+                path = os.path.join(folder, f)
+                if not names or os.path.relpath(path, self.source) in names:
+                    os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
+
+    def backup(self, *options, what=None):
+        return self.run_it('backup', '-m', 'x', *options, what or self.source)[0].strip()
+
+    def held(self, name):
+        """The files that the archive itself holds."""
+        out, _ = self.run_it('files', '--long', name)
+        return sorted(self.relative(line.split(' ', 5)[-1]) for line in out.splitlines()
+                      if line[0] == '-' and '[in ' not in line)
+
+    def relative(self, path):
+        path = path.split(' -> ')[0].split()[-1]
+        return os.path.relpath('/' + path, self.source)
+
+    def listed(self, name):
+        return sorted(os.path.relpath('/' + line, self.source) for line in self.run_it('files', name)[0].splitlines())
+
+    def test_unchanged_files_are_left_out_and_listed_where_they_are(self):
+        full = self.backup()
+        self.write('a/two', 'another two')
+        name = self.backup('--changed')
+        self.assertEqual(self.held(name), ['a/two'])
+        self.assertEqual(self.listed(name), self.listed(full))
+        info = self.archive(name)
+        self.assertEqual(info['unchanged'], {'files': 3, 'bytes': 12,
+                                             'archives': [{'id': self.archive(full)['id'], 'name': full, 'files': 3}]})
+        self.assertIsNone(self.archive(full)['unchanged'])
+
+    def test_size_time_and_inode_each_tell_a_change(self):
+        self.backup()
+        self.write('a/one', 'x')
+        self.settle('a/one')
+        os.utime(self.path('a/two'), (LONG_AGO + 1, LONG_AGO + 1))
+        os.rename(self.path('b/three'), self.path('b/old'))
+        self.write('b/three', 'b/three')
+        os.unlink(self.path('b/old'))
+        self.settle('b/three', 'b')
+        name = self.backup('--changed')
+        self.assertEqual(self.held(name), ['a/one', 'a/two', 'b/hard', 'b/three'])
+
+    def test_checksum_looks_at_content_alone(self):
+        self.backup()
+        os.utime(self.path('a/two'), (LONG_AGO + 1, LONG_AGO + 1))
+        self.write('b/three', 'B/THREE')
+        self.settle('b/three')
+        self.assertEqual(self.held(self.backup('--changed', '--checksum')), ['b/three'])
+
+    def test_file_changed_less_than_two_seconds_before_is_archived_again(self):
+        os.utime(self.path('a/two'))
+        self.backup()
+        self.assertEqual(self.held(self.backup('--changed')), ['a/two'])
+
+    def test_versions_of_another_store_or_other_recipients_do_not_count(self):
+        self.backup()
+        os.mkdir(os.path.join(self.folder, 'other'))
+        self.configure(COMPRESSION='zstd', VAULT='dir:' + os.path.join(self.folder, 'other'))
+        self.assertEqual(len(self.held(self.backup('--changed'))), 4)
+        self.run_it('genkeys', os.path.join(self.folder, 'k'), os.path.join(self.folder, 'k.pub'))
+        self.configure(COMPRESSION='zstd', PUBL_RSA_KEY_PATH=os.path.join(self.folder, 'k.pub'))
+        self.assertEqual(len(self.held(self.backup('--changed'))), 4)
+
+    def test_versions_in_a_deleted_archive_do_not_count(self):
+        self.backup()
+        self.write('a/two', 'another two')
+        self.settle('a/two')
+        second = self.backup('--changed')
+        self.run_it('delete', '--yes', second)
+        self.assertEqual(self.held(self.backup('--changed')), ['a/two'])
+
+    def test_delete_names_what_no_other_archive_holds(self):
+        full = self.backup()
+        again = self.backup()
+        self.assertNotIn('no other archive', self.run_it('delete', again, status=1)[1])
+        self.run_it('delete', '--yes', again)
+        self.write('a/two', 'another two')
+        changed = self.backup('--changed')
+        err = self.run_it('delete', full, status=1)[1]
+        self.assertIn('b/three, as it is listed in ' + changed, err)
+        self.assertNotIn('a/two', err)
+        self.assertEqual(self.archive(full)['state'], 'stored')
+
+    def test_saved_job_archives_only_what_changed(self):
+        self.job('nightly', files=[self.source], changed_only=True)
+        self.assertEqual(len(self.held(self.run_it('run', 'nightly')[0].strip())), 4)
+        os.unlink(self.path('b/three'))
+        name = self.run_it('run', 'nightly')[0].strip()
+        self.assertEqual(self.held(name), [])
+        self.assertNotIn('b/three', self.listed(name))
+
+    def test_manifest_carries_what_was_left_out(self):
+        full = self.archive(self.backup())
+        name = self.archive(self.backup('--changed'))
+        [lines] = [json.loads(line) for line in self.manifest(name) if line.startswith(b'{"unchanged"')]
+        self.assertEqual(lines['unchanged'], full['id'])
+
+    def manifest(self, info):
+        store = info['store'][len('dir:'):]
+        [path] = [os.path.join(f, n) for f, _, names in os.walk(os.path.join(store, 'manifests')) for n in names
+                  if n.startswith(info['id'])]
+        out = os.path.join(self.folder, 'manifest.xz')
+        self.run_it('decrypt', '--key', os.path.join(self.home, 'data', 'keys', 'private.pem'), '-o', out, path)
+        import lzma
+        with lzma.open(out) as f:
+            return f.read().splitlines()
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
