@@ -199,5 +199,17 @@ class SeveralKeys(CliCase):
         self.assertEqual(shown["COMPRESSION"], {"value": "lzma", "from": "default"})
 
 
+class OneKey(CliCase):
+    def test_a_script_gets_the_value_alone(self):
+        self.config(json.dumps({"EXCLUDE": ["*.tmp", "cache dir"], "AWS_SECRET_ACCESS_KEY": "not-to-be-seen"}))
+        self.assertEqual(self.ag("config", "MOUNTPOINT").out, self.path("glacier") + "\n")
+        self.assertEqual(self.ag("config", "EXCLUDE").out, "*.tmp\ncache dir\n")
+        self.assertEqual(self.ag("config", "RESTORE_DAYS").out, "7\n")
+        self.assertEqual(self.ag("config", "PATH_STYLE").out, "false\n")
+        self.assertEqual(self.ag("config", "VAULT_NAME").out, "\n")
+        self.assertEqual(self.ag("config", "AWS_SECRET_ACCESS_KEY").out, "********\n")
+        self.ag("config", "NO_SUCH_KEY", status=1, say="there is no key NO_SUCH_KEY")
+
+
 if __name__ == "__main__":
     main()
