@@ -89,6 +89,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.read_body()
             return self.send_error_answer(name, why, entry)
         entry.update(service=name, operation=operation.name, query=query)
+        if "content-range" in headers:
+            entry["range"] = headers["content-range"]
         rule = self.server.faults.pick(operation.name)
         body = self.receive(rule, entry)
         try:

@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+"""Uploads through faults and kills: every request may fail, the program is killed again and again, the spool is small.
+
+In the end the archive is stored and identical, no confirmed part was sent twice, no upload is left over. The small form takes
+seconds; with AUTOGLACIER_LONG=1 it is 5 GiB, a spool of 1 GiB and 30 kills.
+"""
+import collections
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
+
+import emulated  # noqa: E402
+from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
+
+LONG = bool(os.environ.get("AUTOGLACIER_LONG"))
+SIZE, KILLS, WITHIN = (5 << 30, 30, 7200) if LONG else (72 << 20, 5, 600)
+LIMITS = ({"VOLUME_SIZE": "512MiB", "SPOOL_LIMIT": "1GiB"} if LONG else {"VOLUME_SIZE": "24MiB", "SPOOL_LIMIT": "48MiB"})
+# What the wire does; what the service says of itself is in the tests of the stores.
+KINDS = ["500", "503", "429", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer", "corrupt", "duplicate"]
+BUCKET = "campaign"
+
+
+class Campaign(MountCase):
+    def setUp(self):
+        super().setUp()
+        self.dice = random.Random(4)
+        self.server = emulated.Emulated()
+        self.addCleanup(self.server.stop)
+
+    def client(self, service):
+        import botocore.session
+        client = botocore.session.Session().create_client(
+            service, region_name="us-east-1", endpoint_url=self.server.url,
+            aws_access_key_id=emulated.ACCESS_KEY, aws_secret_access_key=emulated.SECRET_KEY)
+        self.addCleanup(client.close)
+        return client
+
+    def machine(self, vault, name="one"):
+        config = dict(LIMITS, VAULT=vault, ENDPOINT_URL=self.server.url, REGION_NAME="us-east-1", COMPRESSION="none",
+                      STORAGE_CLASS="STANDARD", AWS_ACCESS_KEY_ID=emulated.ACCESS_KEY,
+                      AWS_SECRET_ACCESS_KEY=emulated.SECRET_KEY)
+        env = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
+               "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder}
+        return self.data(config, env=env, name=name)
+
+    def cli(self, m, *words):
+        r = subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WITHIN)
+        self.assertEqual(r.returncode, 0, r.stdout)
+        return r.stdout
+
+    def sources(self, name="source"):
+        top = os.path.join(self.folder, name)
+        os.makedirs(top)
+        part = SIZE // 8
+        for i in range(8):
+            with open(os.path.join(top, "file %d" % i), "wb") as f:
+                for _ in range(part >> 20):
+                    f.write(self.dice.randbytes(1 << 20))
+                f.write(self.dice.randbytes(part & 0xfffff))
+        return top
+
+    def sent(self, operation):
+        return sum(e.get("status") in (200, 204) for e in self.server.requests(operation))
+
+    def kill_at(self, machines, operation, parts):
+        """Kills a machine whenever another so many parts have come; then it goes on."""
+        for i in range(KILLS):
+            wanted = (i + 1) * parts // (KILLS + 1)
+            m = machines[i % len(machines)]
+            until(lambda: self.sent(operation) >= wanted or all(self.finished(x) for x in machines),
+                  lambda: "%d parts of %d: %s" % (self.sent(operation), wanted, m.read(".status")), WITHIN)
+            time.sleep(self.dice.random() / 5)
+            m.kill()
+            m.clean()
+            m.start()
+        for m in machines:
+            until(lambda: self.finished(m), lambda: m.read(".status"), WITHIN)
+
+    def finished(self, m):
+        try:
+            return m.state() == "stored"
+        except OSError:
+            return False
+
+    def once(self, operation, key):
+        """Where the answer was not lost, a part came once to each upload that was finished."""
+        came = collections.Counter(key(e) for e in self.server.requests(operation)
+                                   if e.get("status") in (200, 204) and not e.get("fault"))
+        again = {k: [e for e in self.server.requests() if e["path"] == k or key(e) == k] for k, n in came.items() if n > 1}
+        self.assertEqual(again, {}, "sent again")
+        self.assertGreater(len(came), 0)
+
+    def clean_up_is_done(self, m):
+        until(lambda: m.leftovers() == [], m.leftovers)
+        self.assertEqual(os.listdir(os.path.join(m.data, "spool")), [])
+
+    def test_a_bucket_behind_a_bad_line(self):
+        self.client("s3").create_bucket(Bucket=BUCKET)
+        top, machines = self.sources(), []
+        for name in ("one", "two"):
+            m = self.machine("s3://%s/both" % BUCKET, name).start()
+            machines.append(m)
+        self.server.behave({"p": 0.2, "kinds": KINDS})
+        for m in machines[:1] if LONG else machines:
+            m.sh("cp -a \"$1\" ./source", top)
+            m.commit("through a bad line")
+        senders = machines[:1] if LONG else machines
+        self.kill_at(senders, "UploadPart", len(senders) * SIZE // (8 << 20))
+        self.server.behave()
+        self.once("UploadPart", lambda e: e["path"].partition("?")[2])
+        s3 = self.client("s3")
+        until(lambda: not s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads"),
+              lambda: s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads"))
+        for m in senders:
+            self.clean_up_is_done(m)
+            m.stop()
+            to = os.path.join(self.folder, "out-" + os.path.basename(m.folder))
+            self.cli(m, "restore", "latest", "--to", to)
+            self.same_tree(top, os.path.join(to, "source"), owners=False)
+
+    def test_a_vault_behind_a_bad_line(self):
+        glacier = self.client("glacier")
+        glacier.create_vault(vaultName=BUCKET)
+        top, m = self.sources(), self.machine("glacier://" + BUCKET).start()
+        self.server.behave({"p": 0.2, "kinds": KINDS})
+        m.sh("cp -a \"$1\" ./source", top)
+        m.commit("through a bad line")
+        self.kill_at([m], "UploadMultipartPart", SIZE // (8 << 20))
+        self.server.behave()
+        self.once("UploadMultipartPart", lambda e: json.dumps([e["path"], e.get("range")]))
+        until(lambda: not glacier.list_multipart_uploads(vaultName=BUCKET)["UploadsList"],
+              lambda: glacier.list_multipart_uploads(vaultName=BUCKET)["UploadsList"])
+        self.clean_up_is_done(m)
+        self.cli(m, "verify", "latest")
+        m.stop()
+
+
+if __name__ == "__main__":
+    assert PATIENCE
+    main()
