@@ -14,6 +14,9 @@
 
 #include <pthread.h>
 
+/* MiB of a manifest that one worker compresses: nothing else is left for the others to do. */
+#define MANIFEST_SHARE 2
+
 struct changed;
 struct gather_entry;
 struct keys_public;

@@ -384,7 +384,7 @@ static int manifest_file(struct run *r, int *ret_fd, uint64_t *ret_size, struct 
 
 static int copy_manifest(struct run *r, int fd, uint64_t size, struct err *e)
 {
-        while (size > 0) {
+        for (unsigned i = 1; size > 0; i++) {
                 ssize_t n = io_read_full(fd, r->chunk, (size_t)MIN(size, (uint64_t)MiB));
                 if (n <= 0)
                         return err_set(e, -EIO, "the manifest in the spool is shorter than it was");
@@ -392,6 +392,8 @@ static int copy_manifest(struct run *r, int fd, uint64_t size, struct err *e)
                 if (q < 0)
                         return q;
                 size -= (uint64_t)n;
+                if (i % MANIFEST_SHARE == 0)
+                        pack_cut(r->pack);
         }
         return 0;
 }

@@ -57,8 +57,9 @@ int compress_encoder_new(
         enum compress_kind kind, int level, struct compress_encoder **ret, struct err *e)
 {
         const struct kind *k = &kinds[kind];
-        if (level == -1)
-                level = k->default_level;
+        bool hashes = level == COMPRESS_HASHES && kind == COMPRESS_LZMA;
+        if (level < 0)
+                level = hashes ? 0 : k->default_level;
         if (kind != COMPRESS_NONE && (level < k->min_level || level > k->max_level))
                 return err_set(e, -EINVAL,
                         "COMPRESSION_LEVEL %d is not possible with %s: it takes %d to %d", level,
@@ -70,6 +71,12 @@ int compress_encoder_new(
         c->level = level;
         if (kind == COMPRESS_LZMA && lzma_lzma_preset(&c->lzma, (uint32_t)level))
                 return err_set(e, -EINVAL, "xz has no level %d", level);
+        if (hashes) {
+                c->lzma.mode = LZMA_MODE_NORMAL;
+                c->lzma.mf = LZMA_MF_HC3;
+                c->lzma.nice_len = 8;
+                c->lzma.depth = 1;
+        }
         *ret = steal(c);
         return 0;
 }

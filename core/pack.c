@@ -156,6 +156,11 @@ int pack_member(struct pack *p, struct err *e _unused_)
         return 0;
 }
 
+void pack_cut(struct pack *p)
+{
+        hand_over(p);
+}
+
 int pack_flush(struct pack *p, struct err *e)
 {
         hand_over(p);

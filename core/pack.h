@@ -83,6 +83,8 @@ int pack_write_zeros(struct pack *p, uint64_t len, struct err *e);
 uint64_t pack_offset(const struct pack *p);
 /* Says that a member's header comes next: where the block is nearly full, it ends here. */
 int pack_member(struct pack *p, struct err *e);
+/* Ends the block here, so that several workers share what is too short for many of them. */
+void pack_cut(struct pack *p);
 /* Ends the block and waits until everything before has gone through the sink's block(). */
 int pack_flush(struct pack *p, struct err *e);
 /* Ends the last volume. */
