@@ -71,7 +71,9 @@ static int open_parts(struct engine *g, struct err *e)
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         if ((q = engine_catalog(g, &c, e)) < 0)
                 return q;
-        return recover_staging(g, c, e);
+        if ((q = recover_staging(g, c, e)) < 0 || g->mode != ENGINE_MOUNT)
+                return q;
+        return staging_sweep(g->staging, e);
 }
 
 int engine_open(const struct config *config, enum engine_mode mode, const char *mountpoint,

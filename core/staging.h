@@ -81,5 +81,11 @@ int staging_restore_modes(struct staging *s, const char *id, struct err *e);
 int staging_give_back(struct staging *s, const char *id, const char *const *paths, size_t n,
         const char *fallback, char **ret_where, struct err *e);
 
+/* Names in DATA/staging of files that are aside while they are read as a description. */
+#define STAGING_ASIDE ".commit-"
+/* Removes ID.json, ID.modes and ID.back that have no tree, and brings back files that are aside.
+ * Only for the program that may freeze, before it does. */
+int staging_sweep(struct staging *s, struct err *e);
+
 /* Removes a frozen tree and its files. The caller has made sure that the store has everything. */
 int staging_release(struct staging *s, const char *id, struct err *e);

@@ -145,6 +145,7 @@ static int move_top(void *ctx, const char *name)
 {
         const struct back *b = ctx;
         int q = move_entry(b->from, name, b->into, name);
+        crash_point("back-moved");
         return q < 0 ? err_errno(b->e, q, "%s cannot go back to the staging area", name) : 0;
 }
 
@@ -230,7 +231,7 @@ static int give_back(struct back *b, const char *id, const char *const *paths, s
         int q = move_all(b, paths, n);
         if (q < 0)
                 return q;
-        if (fsync(b->into) < 0 || fsync(b->to) < 0 || fsync(b->from) < 0)
+        if (syncfs(b->s->sync) < 0) /* folders on the way down have changed too */
                 return err_errno(b->e, -errno, "cannot write the staging area to the disk");
         char marker[128];
         (void)snprintf(marker, sizeof marker, "%.100s.back", id); /* ids are short */

@@ -200,8 +200,7 @@ void virtual_rename_commit(fuse_req_t req, fuse_ino_t parent, const char *name)
         struct inode *dir = passthrough_inode(m, parent);
         _cleanup_buf_ struct buf text = BUF_INIT;
         char aside[64];
-        (void)snprintf(aside, sizeof aside, ".commit-%p",
-                (void *)req); /* fits, and is not a frozen tree */
+        (void)snprintf(aside, sizeof aside, STAGING_ASIDE "%p", (void *)req); /* fits */
         staging_enter(m->staging);
         int q = passthrough_may_change(m, dir);
         _cleanup_close_ int fd =
