@@ -63,6 +63,19 @@ int catalog_state_lookup(struct catalog *c, const char *id, const char *path,
 /* -ENODATA in words if an archive that it relies on is not stored any more. */
 int catalog_unchanged_check(struct catalog *c, const char *id, struct err *e);
 
+/* ---- a tree as it was ---- */
+
+/* Collects, for this connection, of every path below `paths` (NULL-terminated, names in archives)
+ * the version of the newest archive made until `when`. What a newer archive of the same folders
+ * does not have was gone. The next call forgets it. */
+int catalog_asof(struct catalog *c, int64_t when, const char *const *paths, struct err *e);
+/* The archives in which what was collected lies, oldest first, and how many members of each. */
+int catalog_asof_bases(struct catalog *c,
+        int (*each)(void *ctx, const char *base, uint64_t members), void *ctx, struct err *e);
+/* What was collected of one archive (`base` NULL: of all), as it lies in it. */
+int catalog_asof_each(
+        struct catalog *c, const char *base, catalog_unchanged_fn each, void *ctx, struct err *e);
+
 /* ---- what it was made from ---- */
 
 struct catalog_run {

@@ -53,6 +53,33 @@ static bool wanted(struct work *w, const char *path)
         return yes;
 }
 
+static bool is_extra(const struct work *w, const char *path)
+{
+        for (size_t i = 0; i < w->n_extra; i++)
+                if (streq(path, w->extra[i]))
+                        return true;
+        return false;
+}
+
+static bool member_wanted(struct work *w, const struct catalog_member *m)
+{
+        if (!w->params->want)
+                return wanted(w, m->path);
+        return w->params->want(w->params->want_ctx, m) || is_extra(w, m->path);
+}
+
+static int ask(void *ctx, const struct catalog_member *m)
+{
+        return member_wanted(ctx, m);
+}
+
+static bool target_wanted(struct work *w, const char *path)
+{
+        if (!w->params->want)
+                return wanted(w, path);
+        return catalog_member_by_path(w->catalog, w->a->id, path, ask, w, NULL) == 1;
+}
+
 static int add_range(struct work *w, uint64_t start, uint64_t len)
 {
         if (w->n > 0 && w->ranges[w->n - 1].end == start) {
@@ -74,7 +101,7 @@ static int add_range(struct work *w, uint64_t start, uint64_t len)
 static int select_member(void *ctx, const struct catalog_member *m)
 {
         struct work *w = ctx;
-        if (!wanted(w, m->path) || m->type == 'i')
+        if (m->type == 'i' || !member_wanted(w, m))
                 return 0;
         w->progress.todo_files += m->type == 'f';
         w->progress.todo_bytes += m->type == 'f' ? m->size : 0;
@@ -85,7 +112,7 @@ static int select_member(void *ctx, const struct catalog_member *m)
 static int select_link_target(void *ctx, const struct catalog_member *m)
 {
         struct work *w = ctx;
-        if (m->type != 'h' || !wanted(w, m->path) || wanted(w, m->link))
+        if (m->type != 'h' || !member_wanted(w, m) || target_wanted(w, m->link))
                 return 0;
         char **v = reallocarray(w->extra, w->n_extra + 1, sizeof *v);
         if (!v)
@@ -104,7 +131,7 @@ static int select_link_target(void *ctx, const struct catalog_member *m)
 static int select_all(struct work *w, struct err *e)
 {
         int q = 0;
-        if (w->params->paths)
+        if (w->params->paths || w->params->want)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_link_target, w, e);
         if (q == 0)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_member, w, e);

@@ -12,6 +12,7 @@
 
 struct catalog;
 struct catalog_archive;
+struct catalog_member;
 struct store;
 
 struct restore_progress {
@@ -24,6 +25,9 @@ struct restore_progress {
 struct restore_params {
         const char *const
                 *paths; /* NULL-terminated, members or folders, without leading '/'; NULL: all */
+        /* With `paths` NULL: which members; NULL: all. A hard link brings what it is one to. */
+        bool (*want)(void *ctx, const struct catalog_member *m);
+        void *want_ctx;
         const char *to; /* folder, made if missing */
         bool overwrite;
         int (*unwrap)(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,

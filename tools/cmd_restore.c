@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include "as_of_cli.h"
 #include "catalog.h"
 #include "clock.h"
 #include "keyring.h"
@@ -13,6 +14,8 @@
 
 static const struct cli_option options[] = {
         {"to", 't', "DIR", "into this folder instead of ./NAME/", false},
+        {"as-of", 0, "DATE", "the paths as they were then, from all archives that hold them",
+                false},
         {"overwrite", 0, NULL, "replace files that are there", false},
         {"dry-run", 'n', NULL, "only say what would be restored, how long it takes, what it costs",
                 false},
@@ -179,6 +182,8 @@ static int restore(struct cli *cli, const struct catalog_archive *a, const char 
 
 static int run(struct cli *cli)
 {
+        if (cli_value(cli, "as-of"))
+                return restore_as_of(cli, cli_value(cli, "as-of"));
         if (restore_files_meant(cli))
                 return restore_files(cli);
         _cleanup_free_ const char **given = member_paths(cli);
@@ -228,6 +233,9 @@ const struct cli_command cmd_restore = {
                 "ends with status 4, and a mount, or the same command again, goes on. What costs\n"
                 "more than COST_LIMIT is refused until --max allows it; --dry-run tells the price\n"
                 "before anything is asked for.\n"
+                "With --as-of DATE the words are paths: of each the newest version stored until\n"
+                "then comes back, from as many archives as it takes, into ./as-of-DATE/; what\n"
+                "was deleted by then stays away.\n"
                 "A FILE is a volume that lies here (all of them, in order), or an archive of the\n"
                 "program before this one; it needs the key alone.",
         .options = options,

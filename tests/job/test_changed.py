@@ -2,6 +2,8 @@
 """Only what changed since it was stored is archived, and what was left out is known where it is."""
 import json
 import os
+import re
+import time
 import unittest
 
 from job_case import JobCase
@@ -36,7 +38,7 @@ class Changed(JobCase):
                       if line[0] == '-' and '[in ' not in line)
 
     def relative(self, path):
-        path = path.split(' -> ')[0].split()[-1]
+        path = re.split(' -> | = ', path)[0].split()[-1]
         return os.path.relpath('/' + path, self.source)
 
     def listed(self, name):
@@ -119,6 +121,60 @@ class Changed(JobCase):
         name = self.archive(self.backup('--changed'))
         [lines] = [json.loads(line) for line in self.manifest(name) if line.startswith(b'{"unchanged"')]
         self.assertEqual(lines['unchanged'], full['id'])
+
+    def test_tree_as_it_was_comes_back_from_several_archives(self):
+        states = []
+        self.write('c/gone', 'soon')
+        self.settle()
+        self.backup()
+        states.append((self.now(), self.tree(self.source)))
+        self.write('a/two', 'another two')
+        os.unlink(self.path('c/gone'))
+        self.backup('--changed')
+        states.append((self.now(), self.tree(self.source)))
+        self.write('d/new', 'new')
+        self.write('a/two', 'a third')
+        self.backup('--changed')
+        states.append((self.now(), self.tree(self.source)))
+        for k, (when, tree) in enumerate(states):
+            to = os.path.join(self.folder, 'restored%d' % k)
+            self.run_it('restore', '--as-of', when, '--to', to, self.source)
+            self.assertEqual(self.tree(to + self.source), tree)
+        self.assertIn('2 archives', self.run_it('restore', '--as-of', states[2][0], '--to',
+                                                os.path.join(self.folder, 'again'), self.path())[1])
+        err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
+        self.assertIn('nothing of', err)
+
+    def test_deleted_files_stay_away(self):
+        self.backup()
+        os.unlink(self.path('b/three'))
+        self.backup('--changed')
+        to = os.path.join(self.folder, 'restored')
+        self.run_it('restore', '--as-of', self.now(), '--to', to, self.path('b'))
+        self.assertEqual(sorted(os.listdir(to + self.path('b'))), ['hard'])
+
+    def now(self):
+        """A moment after all archives, and before all that come."""
+        time.sleep(1.1)
+        text = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - 1))
+        time.sleep(1.1)
+        return text
+
+    def tree(self, top):
+        """Everything about it that a restore has to bring back."""
+        found = {}
+        for folder, folders, files in os.walk(top):
+            for name in [''] + files:
+                path = os.path.join(folder, name)
+                st = os.lstat(path)
+                content = None
+                if os.path.islink(path):
+                    content = os.readlink(path)
+                elif name:
+                    with open(path, 'rb') as f:
+                        content = f.read()
+                found[os.path.relpath(path, top)] = (st.st_mode, st.st_mtime_ns, content)
+        return found
 
     def manifest(self, info):
         store = info['store'][len('dir:'):]

@@ -1,0 +1,9 @@
+/* as_of_cli.h - `restore --as-of`: a tree as it was, from all the archives that hold it.
+ *
+ * Words of the command line are paths. One thread. */
+#pragma once
+
+#include "cli.h"
+
+/* An exit status. */
+int restore_as_of(struct cli *cli, const char *date);
