@@ -213,7 +213,7 @@ int catalog_asof_each(
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
                 "SELECT " MEMBER_COLUMNS ", s.base, s.path FROM temp.asof AS s JOIN member AS m ON "
-                                         "m.row = s.member WHERE ?1 "
+                "m.row = s.member WHERE ?1 "
                 "= '' OR s.base = ?1 ORDER BY s.base, s.tar_offset",
                 "s", base ? base : "");
         while (r == 0 && (r = query_step(&q, e)) > 0) {
