@@ -64,7 +64,8 @@ int glacier_sweep(
 /* store_glacier_job.c. o NULL: the inventory. */
 int glacier_ask(struct glacier *g, const struct glacier_object *o, const struct store_thaw *t,
         struct err *e);
-/* The newest job that the service still knows. ret->id is "" if there is none. */
+/* All jobs of an archive that the service still knows, as one: not done before all are. Of the
+ * inventory the newest. ret->id is "" if there is none. */
 int glacier_job_now(
         struct glacier *g, const struct glacier_object *o, struct glacier_job *ret, struct err *e);
 

@@ -74,23 +74,33 @@ static bool has_expired(struct glacier *g, const struct glacier_job *j)
         return j->done && clock_now() + aws_skew(g->aws) > j->done + OUTPUT_LIFE;
 }
 
+/* Several ranges of an archive are done when the last one is, and gone when the first one is. */
+static void add_job(struct glacier_job *sum, const struct glacier_job *j)
+{
+        if (!*sum->id)
+                *sum = *j;
+        else if (!j->done || !sum->done)
+                sum->done = 0;
+        else
+                sum->done = MIN(sum->done, j->done);
+}
+
 int glacier_job_now(
         struct glacier *g, const struct glacier_object *o, struct glacier_job *ret, struct err *e)
 {
         _cleanup_free_ struct glacier_job *v = NULL;
+        struct glacier_job sum = {0};
         size_t n = 0;
         int q = glacier_book_jobs(g->book, g->id, o ? o->archive : "", &v, &n, e);
-        for (size_t i = 0; q == 0 && i < n; i++) {
+        for (size_t i = 0; q == 0 && i < n && (o || !*sum.id); i++) {
                 q = has_expired(g, &v[i]) ? -ENOENT : look_at(g, &v[i], e);
-                if (q == 0) {
-                        *ret = v[i];
-                        return 0;
-                }
-                if (q == -ENOENT)
+                if (q == 0)
+                        add_job(&sum, &v[i]);
+                else if (q == -ENOENT)
                         q = glacier_book_forget_job(g->book, g->id, v[i].id, e);
         }
         if (q == 0)
-                *ret->id = 0;
+                *ret = sum;
         return q;
 }
 

@@ -11,7 +11,8 @@ import emulated  # noqa: E402
 FAULTS = (
     {"op": "UploadMultipartPart", "kind": "corrupt", "p": 0.1},
     {"op": "GetJobOutput", "kind": "corrupt", "p": 0.1},
-    {"kinds": ["500", "503", "429", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer"], "p": 0.15},
+    {"kinds": ["503", "429"], "p": 0.03},  # a second of waiting each, or several
+    {"kinds": ["500", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer"], "p": 0.12},
 )
 
 

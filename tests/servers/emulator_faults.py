@@ -1,7 +1,7 @@
 """Faults on demand.
 
 `behaviour.json` in the emulator's folder (or POST /_emulator/behaviour) is a list of rules, the
-first that fits is used:
+first that strikes is used:
 
     op      name of an operation, or "*"                             (default "*")
     kind    what happens, see KINDS, or "mixed": one of `kinds`      (default "mixed")
@@ -87,7 +87,7 @@ class Faults:
                 if seen["fits"] <= rule.get("skip", 0) or seen["faults"] >= rule.get("count", 1 << 60):
                     continue
                 if self.random.random() >= rule.get("p", 1):
-                    return None
+                    continue
                 seen["faults"] += 1
                 kind = rule.get("kind", "mixed")
                 if kind == "mixed":

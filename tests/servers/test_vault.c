@@ -409,6 +409,26 @@ static void part_of_an_object_is_retrieved_alone(void **state)
         free(back);
 }
 
+static void ranges_of_an_object_are_ready_when_all_are(void **state)
+{
+        struct setup *u = *state;
+        size_t len = 6 * MiB;
+        uint8_t *d = content(len), back[10];
+        const struct store_thaw head = {.tier = "bulk", .len = MiB},
+                                tail = {.tier = "bulk", .offset = 5 * MiB};
+        store_object(u->s, d, len);
+        retrieve(u->s, &head);
+        OK(store_thaw(u->s, NAME, &tail, E));
+        assert_int_equal(access_of(u->s, NAME), STORE_THAWING);
+        OK(store_get(u->s, NAME, back, sizeof back, 0, E));
+        FAILS(-EREMOTE, NAME, store_get(u->s, NAME, back, sizeof back, 5 * MiB, E));
+        control("advance", "3601");
+        assert_int_equal(access_of(u->s, NAME), STORE_READY);
+        OK(store_get(u->s, NAME, back, sizeof back, 5 * MiB, E));
+        assert_memory_equal(back, d + 5 * MiB, sizeof back);
+        free(d);
+}
+
 static void output_that_expired_is_asked_for_anew(void **state)
 {
         struct setup *u = *state;
@@ -598,6 +618,7 @@ int main(void)
                 TEST(faults_on_the_way_are_got_over),
                 TEST(object_is_read_once_its_retrieval_is_done),
                 TEST(part_of_an_object_is_retrieved_alone),
+                TEST(ranges_of_an_object_are_ready_when_all_are),
                 TEST(output_that_expired_is_asked_for_anew),
                 TEST(retrieval_whose_answer_was_lost_is_not_paid_twice),
                 TEST(damaged_output_is_fetched_again),
