@@ -54,6 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def one(self):
         self.expects = self.headers.get("Expect", "").lower() == "100-continue"
         entry = {"time": round(time.time(), 3), "method": self.command, "path": self.path}
+        self.entry = entry
         try:
             if self.path.startswith("/_emulator/"):
                 self.control()
@@ -63,8 +64,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             entry.setdefault("status", 0)
             self.close_connection = True
         finally:
-            if "operation" in entry or "error" in entry:
-                self.server.log.write(entry)
+            self.write_log()
+
+    def write_log(self):
+        """Before the answer leaves: who has it finds it in the log."""
+        entry, self.entry = self.entry, {}
+        if "operation" in entry or "error" in entry:
+            self.server.log.write(entry)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = one
 
@@ -191,6 +197,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def send_all(self, status, headers, chunks, length, rule):
         kind = rule and rule["kind"]
+        self.write_log()
         if kind == "cut-after":
             self.reset()
         for _ in range(2 if kind == "duplicate" else 1):
