@@ -145,6 +145,40 @@ class Certificates(Trouble):
         self.said(m, status=0)
 
 
+class Classes(Trouble):
+    def test_what_needs_no_thawing_is_read_at_once(self):
+        path = os.path.join(self.folder, "file")
+        with open(path, "w") as f:
+            f.write("text")
+        for name in ("STANDARD", "STANDARD_IA", "GLACIER_IR"):
+            m = self.machine(name, STORAGE_CLASS=name)
+            for words in (("backup", "-m", name, path), ("restore", "latest", "--to", os.path.join(self.folder, "to-" + name))):
+                code, text = self.cli(m, *words)
+                self.assertEqual(code, 0, text)
+        self.assertEqual(self.server.requests("RestoreObject"), [])
+        stored = self.client().list_objects_v2(Bucket=BUCKET, Prefix="backups/archives/")["Contents"]
+        self.assertEqual(sorted(o["StorageClass"] for o in stored), ["GLACIER_IR", "STANDARD", "STANDARD_IA"])
+
+    def test_what_is_cold_is_asked_for_once(self):
+        self.server.set(thaw_seconds=3600)
+        path = os.path.join(self.folder, "file")
+        with open(path, "w") as f:
+            f.write("text")
+        m = self.machine(STORAGE_CLASS="GLACIER", COST_LIMIT=1000)
+        self.assertEqual(self.cli(m, "backup", "-m", "cold", path)[0], 0)
+        to = os.path.join(self.folder, "to")
+        for _ in range(2):
+            code, text = self.cli(m, "restore", "latest", "--to", to)
+            self.assertEqual(code, 4, text)
+        self.assertEqual(len(self.server.requests("RestoreObject")), 1)
+        self.server.advance(4000)
+        code, text = self.cli(m, "restore", "latest", "--to", to)
+        self.assertEqual(code, 0, text)
+        self.assertEqual(len(self.server.requests("RestoreObject")), 1)
+        with open(to + path) as f:
+            self.assertEqual(f.read(), "text")
+
+
 class GoesOn(Trouble):
     """Uploads that are interrupted: no confirmed part is sent again, nothing is left over."""
 

@@ -1,0 +1,287 @@
+/* Requests against a server of a few lines that answers as it is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "clock.h"
+#include "http.h"
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+static struct err err;
+#define E (&err)
+
+/* ---- the server: one answer for every request, on connections that stay open ---- */
+
+struct server {
+        int fd;
+        unsigned port;
+        const char *answer; /* NULL: silence */
+        size_t answer_len;
+        atomic_uint connections, requests;
+        struct buf seen; /* of the last connection */
+        pthread_t thread;
+        int conns[16];
+        pthread_t threads[16];
+};
+
+struct connection {
+        struct server *s;
+        int fd;
+};
+
+static void *talk(void *arg)
+{
+        struct connection c = *(struct connection *)arg;
+        free(arg);
+        char data[4096];
+        ssize_t n;
+        buf_reset(&c.s->seen);
+        while ((n = read(c.fd, data, sizeof data)) > 0) {
+                buf_add(&c.s->seen, data, (size_t)n);
+                if (!strstr(buf_str(&c.s->seen), "\r\n\r\n"))
+                        continue;
+                atomic_fetch_add(&c.s->requests, 1);
+                if (!c.s->answer)
+                        continue;
+                assert_int_equal(write(c.fd, c.s->answer, c.s->answer_len), c.s->answer_len);
+        }
+        return NULL;
+}
+
+static void *serve(void *arg)
+{
+        struct server *s = arg;
+        int fd;
+        while ((fd = accept(s->fd, NULL, NULL)) >= 0) {
+                unsigned i = atomic_fetch_add(&s->connections, 1);
+                struct connection *c = malloc(sizeof *c);
+                assert_true(i < ARRAY_SIZE(s->conns));
+                *c = (struct connection){s, fd};
+                s->conns[i] = fd;
+                pthread_create(&s->threads[i], NULL, talk, c);
+        }
+        return NULL;
+}
+
+static void server_start(struct server *s, const char *answer)
+{
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t len = sizeof a;
+        *s = (struct server){.answer = answer, .answer_len = answer ? strlen(answer) : 0};
+        s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(s->fd, (struct sockaddr *)&a, sizeof a), 0);
+        assert_int_equal(listen(s->fd, 16), 0);
+        assert_int_equal(getsockname(s->fd, (struct sockaddr *)&a, &len), 0);
+        s->port = ntohs(a.sin_port);
+        pthread_create(&s->thread, NULL, serve, s);
+}
+
+static void server_stop(struct server *s)
+{
+        shutdown(s->fd, SHUT_RDWR);
+        pthread_join(s->thread, NULL);
+        close(s->fd);
+        for (unsigned i = 0; i < atomic_load(&s->connections); i++) {
+                shutdown(s->conns[i], SHUT_RDWR);
+                pthread_join(s->threads[i], NULL);
+                close(s->conns[i]);
+        }
+        buf_done(&s->seen);
+}
+
+struct setup {
+        struct server s;
+        struct http *h;
+        char url[64];
+        struct http_answer a;
+};
+
+static void start(struct setup *u, const char *answer)
+{
+        *u = (struct setup){0};
+        server_start(&u->s, answer);
+        (void)snprintf(u->url, sizeof u->url, "http://127.0.0.1:%u/x", u->s.port);
+        assert_int_equal(http_new(false, &u->h, E), 0);
+}
+
+static void end(struct setup *u)
+{
+        http_answer_done(&u->a);
+        http_free(u->h);
+        server_stop(&u->s);
+}
+
+static int get(struct setup *u, struct http_request r)
+{
+        r.method = r.method ? r.method : "GET";
+        r.url = r.url ? r.url : u->url;
+        return http_do(u->h, &r, &u->a, E);
+}
+
+/* ---- */
+
+static void an_answer_is_status_headers_and_body(void **state _unused_)
+{
+        struct setup u;
+        char v[16];
+        start(&u, "HTTP/1.1 404 Not Found\r\nX-One: 1\r\nContent-Length: 5\r\n\r\nhello");
+        assert_int_equal(get(&u, (struct http_request){.headers = "X-Mine: yes\nAccept:\n"}), 0);
+        assert_int_equal(u.a.status, 404);
+        assert_string_equal(buf_str(&u.a.body), "hello");
+        assert_true(http_header(&u.a, "x-one", v, sizeof v));
+        assert_string_equal(v, "1");
+        assert_non_null(strstr(buf_str(&u.s.seen), "X-Mine: yes\r\n"));
+        end(&u);
+}
+
+static void a_redirect_is_not_followed(void **state _unused_)
+{
+        struct setup u;
+        start(&u, "HTTP/1.1 307 Go\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n");
+        assert_int_equal(get(&u, (struct http_request){0}), 0);
+        assert_int_equal(u.a.status, 307);
+        assert_int_equal(atomic_load(&u.s.requests), 1);
+        end(&u);
+}
+
+static void a_connection_is_used_again(void **state _unused_)
+{
+        struct setup u;
+        start(&u, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        for (unsigned i = 0; i < 5; i++) {
+                buf_reset(&u.s.seen);
+                assert_int_equal(get(&u, (struct http_request){0}), 0);
+        }
+        assert_int_equal(atomic_load(&u.s.connections), 1);
+        end(&u);
+}
+
+static void a_body_goes_where_it_should_and_no_further(void **state _unused_)
+{
+        struct setup u;
+        char into[8] = "";
+        start(&u, "HTTP/1.1 206 Part\r\nContent-Length: 5\r\n\r\nhello");
+        assert_int_equal(get(&u, (struct http_request){.into = into, .into_len = 8}), 0);
+        assert_int_equal(u.a.received, 5);
+        assert_string_equal(into, "hello");
+        buf_reset(&u.s.seen);
+        assert_int_equal(get(&u, (struct http_request){.into = into, .into_len = 4}), -EFBIG);
+        end(&u);
+}
+
+static void an_answer_that_ends_early_is_no_answer(void **state _unused_)
+{
+        struct setup u;
+        start(&u, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello");
+        assert_int_equal(get(&u, (struct http_request){.stall_seconds = 1}), -EAGAIN);
+        assert_true(*err.text);
+        end(&u);
+}
+
+static void silence_is_given_up(void **state _unused_)
+{
+        struct setup u;
+        start(&u, NULL);
+        assert_int_equal(get(&u, (struct http_request){.stall_seconds = 1}), -EAGAIN);
+        assert_non_null(strstr(err.text, "does not answer"));
+        end(&u);
+}
+
+struct late {
+        struct setup *u;
+        atomic_bool *stop;
+};
+
+static void *raise_flag(void *arg)
+{
+        struct late *l = arg;
+        while (atomic_load(&l->u->s.requests) == 0)
+                (void)usleep(1000); /* until the request is there */
+        atomic_store(l->stop, true);
+        return NULL;
+}
+
+static void a_flag_ends_a_transfer(void **state _unused_)
+{
+        struct setup u;
+        atomic_bool stop = false;
+        start(&u, NULL);
+        struct late l = {&u, &stop};
+        pthread_t t;
+        pthread_create(&t, NULL, raise_flag, &l);
+        int64_t begin = clock_monotonic();
+        assert_int_equal(
+                get(&u, (struct http_request){.stop = &stop, .stall_seconds = 600}), -ECANCELED);
+        assert_true(clock_monotonic() - begin < 100 * CLOCK_NSEC);
+        pthread_join(t, NULL);
+        assert_int_equal(get(&u, (struct http_request){.stop = &stop}), -ECANCELED);
+        end(&u);
+}
+
+static void nobody_there_may_be_there_later(void **state _unused_)
+{
+        struct setup u;
+        start(&u, NULL);
+        char url[64];
+        (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/", u.s.port);
+        end(&u);
+        assert_int_equal(http_new(false, &u.h, E), 0);
+        u.a = (struct http_answer){0};
+        assert_int_equal(get(&u, (struct http_request){.url = url}), -EAGAIN);
+        assert_non_null(strstr(err.text, "127.0.0.1"));
+        http_free(u.h);
+}
+
+static void without_tls_only_this_machine_is_spoken_to(void **state _unused_)
+{
+        struct setup u;
+        start(&u, NULL);
+        const char *const bad[] = {"http://192.0.2.1/", "http://localhost.invalid/",
+                "ftp://127.0.0.1/", "http://0x7f000001.example/"};
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_int_equal(get(&u, (struct http_request){.url = bad[i]}), -EINVAL);
+        end(&u);
+}
+
+static void count(void *ctx, size_t bytes)
+{
+        *(size_t *)ctx += bytes;
+}
+
+static void every_byte_that_leaves_is_announced(void **state _unused_)
+{
+        struct setup u;
+        static char body[300000];
+        size_t sent = 0;
+        start(&u, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        memset(body, 'x', sizeof body);
+        const struct http_request r = {.method = "PUT",
+                .body = body,
+                .body_len = sizeof body,
+                .sending = count,
+                .ctx = &sent};
+        int q = get(&u, r);
+        assert_true(q == 0 || q == -EAGAIN); /* the answer came before the end of the request */
+        assert_true(sent > 0 && sent <= sizeof body);
+        end(&u);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(an_answer_is_status_headers_and_body),
+                cmocka_unit_test(a_redirect_is_not_followed),
+                cmocka_unit_test(a_connection_is_used_again),
+                cmocka_unit_test(a_body_goes_where_it_should_and_no_further),
+                cmocka_unit_test(an_answer_that_ends_early_is_no_answer),
+                cmocka_unit_test(silence_is_given_up),
+                cmocka_unit_test(a_flag_ends_a_transfer),
+                cmocka_unit_test(nobody_there_may_be_there_later),
+                cmocka_unit_test(without_tls_only_this_machine_is_spoken_to),
+                cmocka_unit_test(every_byte_that_leaves_is_announced),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
