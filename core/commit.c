@@ -85,6 +85,7 @@ int run_tick(struct run *r, struct err *e)
         r->ticked = now;
         r->ticked_bytes = r->a.read_bytes;
         r->a.stored_bytes = run_sent(r);
+        r->a.todo_bytes = expect_bytes(r);
         bool abort = false;
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_progress(r->catalog, &r->a, &abort, e);

@@ -18,6 +18,7 @@
 #define MANIFEST_SHARE 2
 
 struct changed;
+struct expect;
 struct gather_entry;
 struct keys_public;
 struct sender;
@@ -99,6 +100,7 @@ struct run {
         struct catalog_member
                 replay;          /* the last member before the cut; path NULL: none, or done with */
         struct changed *changed; /* NULL: everything is archived */
+        struct expect *expect;   /* NULL: nothing is being counted */
         bool lost;               /* of the member read last, attributes could not be read */
         bool resume_at;          /* the cut lies in `replay`: its bytes are made once more */
         uint64_t outside;        /* symlinks that lead outside the archive */
@@ -115,6 +117,13 @@ void record_close(struct run *r);
  */
 int record_flush(struct run *r, uint64_t until, struct err *e);
 void record_done(struct run *r);
+
+/* commit_expect.c: how much there is to read is found out beside the walk, which never waits for it
+ */
+struct gather_params;
+void expect_begin(struct run *r, const struct gather_params *walk); /* borrows it until the end */
+uint64_t expect_bytes(const struct run *r);                         /* 0: not known (yet) */
+void expect_end(struct run *r);
 
 /* commit_volumes.c */
 int volumes_open(struct run *r, struct err *e); /* store, recipients, finished volumes; sets cut */

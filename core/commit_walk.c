@@ -210,10 +210,12 @@ int walk_all(struct run *r, struct err *e)
         w.params.resume_at = r->resume_at;
         if (!r->resume_at)
                 replayed(r);
+        expect_begin(r, &w.params);
         q = gather_walk(&w.params,
                 &(struct gather_visitor){
                         .entry = entry, .problem = problem, .pass = changed_pass_file, .ctx = r},
                 e);
+        expect_end(r);
         if (q < 0)
                 return q;
         if (r->outside > 0)

@@ -13,6 +13,8 @@
 #include "base.h"
 #include "err.h"
 
+#include <stdatomic.h>
+
 struct staging;
 
 /* Opens (and makes, 0700) the folder. `current/` is made 0700 too, for root 1777: root's mount is
@@ -44,6 +46,19 @@ struct staging_summary {
 /* Walks the live tree, at most `max_entries` entries. */
 int staging_summarize(struct staging *s, const char *mountpoint, const char *const *exclude,
         uint64_t max_entries, struct staging_summary *ret, struct err *e);
+
+struct staging_measure {
+        const char *id;           /* a frozen tree, or NULL ... */
+        const char *const *files; /* ... and then absolute paths, NULL-terminated */
+        const char *mountpoint;
+        const char *const *exclude;
+        const char *const *avoid; /* absolute folders that are not entered; NULL-terminated */
+        uint64_t max_entries;
+        const atomic_bool *stop;
+};
+/* How many bytes a commit of this will read, about: from sizes alone, holes left out. 0: not known,
+ * because it was stopped, is too much or too deep. May take long; any thread. */
+uint64_t staging_measure(const struct staging *s, const struct staging_measure *m);
 
 /* Freezes: writes ID.json (fsync), makes the empty sibling `ID/` with current's mode, owner, times,
  * xattrs, then calls `commit(ctx)` (the catalogue row), then exchanges `current` and `ID` under the

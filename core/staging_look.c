@@ -88,14 +88,39 @@ int staging_check(struct staging *s, const char *mountpoint, struct err *e)
         return q;
 }
 
+#define DEPTH_MAX 128 /* descriptors are for the work that goes on meanwhile, too */
+#define AVOID_MAX 8
+
 struct count {
         const char *mountpoint;
         const char *const *exclude;
+        const atomic_bool *stop; /* or NULL */
+        struct stat avoid[AVOID_MAX];
+        size_t n_avoid;
         uint64_t left;
+        unsigned depth;
+        uint64_t content; /* of `bytes`, what will be read: without holes, hard links once */
         struct staging_summary sum;
 };
 
 static void count_dir(struct count *c, int fd, dev_t dev, const char *path, bool top);
+
+static void count_file(struct count *c, const struct stat *st)
+{
+        uint64_t size = (uint64_t)st->st_size, there = (uint64_t)st->st_blocks * 512;
+        bool sparse = size > 64 * KiB && there < size / 2; /* small ones may have no block at all */
+        c->sum.files++;
+        c->sum.bytes += size;
+        c->content += (sparse ? there : size) / MAX((uint64_t)st->st_nlink, (uint64_t)1);
+}
+
+static bool is_avoided(const struct count *c, const struct stat *st)
+{
+        for (size_t i = 0; i < c->n_avoid; i++)
+                if (c->avoid[i].st_dev == st->st_dev && c->avoid[i].st_ino == st->st_ino)
+                        return true;
+        return false;
+}
 
 static void count_linked(struct count *c, int dirfd, const char *name, const char *path)
 {
@@ -105,9 +130,8 @@ static void count_linked(struct count *c, int dirfd, const char *name, const cha
         if (!target || leads_home(target, c->mountpoint) || stat(target, &st) < 0)
                 return;
         if (S_ISREG(st.st_mode)) {
-                c->sum.files++;
-                c->sum.bytes += (uint64_t)st.st_size;
-        } else if (S_ISDIR(st.st_mode)) {
+                count_file(c, &st);
+        } else if (S_ISDIR(st.st_mode) && !is_avoided(c, &st)) {
                 int fd = open(target, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
                 c->sum.dirs++;
                 if (fd >= 0)
@@ -130,14 +154,13 @@ static void count_entry(
         if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return;
         if (S_ISREG(st.st_mode)) {
-                c->sum.files++;
-                c->sum.bytes += (uint64_t)st.st_size;
+                count_file(c, &st);
         } else if (S_ISLNK(st.st_mode)) {
                 if (top)
                         count_linked(c, dirfd, name, path);
                 else
                         c->sum.links++;
-        } else if (S_ISDIR(st.st_mode)) {
+        } else if (S_ISDIR(st.st_mode) && !is_avoided(c, &st)) {
                 c->sum.dirs++;
                 int fd = st.st_dev == dev ? openat(dirfd, name,
                                                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -150,16 +173,18 @@ static void count_entry(
 /* Takes the descriptor. */
 static void count_dir(struct count *c, int fd, dev_t dev, const char *path, bool top)
 {
-        DIR *d = fdopendir(fd);
+        DIR *d = c->depth < DEPTH_MAX ? fdopendir(fd) : NULL;
         if (!d) {
+                c->sum.truncated = true;
                 (void)close(fd); /* only read */
                 return;
         }
+        c->depth++;
         struct dirent *de;
         while ((de = readdir(d)) != NULL) {
                 if (is_dot(de->d_name))
                         continue;
-                if (c->left == 0) {
+                if (c->left == 0 || (c->stop && atomic_load(c->stop))) {
                         c->sum.truncated = true;
                         break;
                 }
@@ -169,6 +194,7 @@ static void count_dir(struct count *c, int fd, dev_t dev, const char *path, bool
                         count_entry(c, dirfd(d), dev, below, de->d_name, top);
         }
         (void)closedir(d); /* only read */
+        c->depth--;
 }
 
 int staging_summarize(struct staging *s, const char *mountpoint, const char *const *exclude,
@@ -188,4 +214,49 @@ int staging_summarize(struct staging *s, const char *mountpoint, const char *con
         count_dir(&c, fd, st.st_dev, "", true);
         *ret = c.sum;
         return 0;
+}
+
+/* ---- what a commit will read ---- */
+
+static void measure_tree(struct count *c, const struct staging *s, const char *id)
+{
+        int fd;
+        struct stat st;
+        if (staging_open_frozen(s, id, &fd, NULL) < 0) {
+                c->sum.truncated = true;
+                return;
+        }
+        if (fstat(fd, &st) == 0)
+                count_dir(c, fd, st.st_dev, "", true);
+        else
+                (void)close(fd); /* only read */
+}
+
+static void measure_path(struct count *c, const char *path)
+{
+        struct stat st;
+        if (lstat(path, &st) < 0)
+                return;
+        if (S_ISREG(st.st_mode))
+                count_file(c, &st);
+        if (!S_ISDIR(st.st_mode) || is_avoided(c, &st))
+                return;
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0)
+                count_dir(c, fd, st.st_dev, path + (*path == '/'), false);
+}
+
+uint64_t staging_measure(const struct staging *s, const struct staging_measure *m)
+{
+        struct count c = {.mountpoint = m->mountpoint,
+                .exclude = m->exclude,
+                .stop = m->stop,
+                .left = m->max_entries};
+        for (size_t i = 0; m->avoid && m->avoid[i] && c.n_avoid < AVOID_MAX; i++)
+                c.n_avoid += stat(m->avoid[i], &c.avoid[c.n_avoid]) == 0;
+        if (m->id)
+                measure_tree(&c, s, m->id);
+        for (size_t i = 0; m->files && m->files[i] && !atomic_load(m->stop); i++)
+                measure_path(&c, m->files[i]);
+        return c.sum.truncated || atomic_load(m->stop) ? 0 : c.content;
 }

@@ -38,6 +38,8 @@ static void add(char *line, const char *sep, const char *text)
 static void words(uint64_t done, uint64_t todo, uint64_t rate, char line[LINE_SIZE])
 {
         char s[CLOCK_TEXT_MAX];
+        if (done == 0 && todo == 0)
+                return;
         clock_bytes_words(done, s);
         add(line, " ", s);
         if (todo > 0) {

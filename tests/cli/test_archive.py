@@ -143,13 +143,22 @@ class Backup(ArchiveCase):
         self.write("big", os.urandom(40000000).hex())
         p = subprocess.Popen([Programs.cli, "backup", "-m", "words", "big"], cwd=self.folder, env=self.environment(),
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        until(lambda: "gathering" in self.ag("list").out or p.poll() is not None, "gathering")
+        seen = {}
+
+        def is_counted():
+            """Read so far, and how much there is."""
+            for job in json.loads(self.ag("status", "--json").out)["jobs"]:
+                seen.update(job)
+            return seen.get("todo_bytes") or p.poll() is not None
+
+        until(is_counted, "gathering")
         p.send_signal(2)
         _, err = p.communicate(timeout=PATIENCE)
         if p.returncode == 0:
             self.skipTest("this machine was quicker than the signal")
         self.assertEqual(p.returncode, 4, err)
         self.assertIn("goes on", err)
+        self.assertEqual((seen["state"], seen["todo_bytes"]), ("gathering", 80000000))
 
 
 class GoingOn(ArchiveCase):
