@@ -194,11 +194,12 @@ static int fill(
                 .fd = fd, .size = (uint64_t)size, .hash = u->params.check && !u->params.no_sums};
         if (c.hash && !EVP_DigestInit_ex(u->sha, EVP_sha512(), NULL))
                 return err_set(e, -EIO, "SHA-512 failed");
+        /* first: a hole that no filesystem holds is refused before its zeros are counted */
+        if (ftruncate(fd, size) < 0)
+                return err_errno(e, -errno, "cannot write %s", buf_str(&u->name));
         int r = copy(u, a, &c, e);
         if (r < 0)
                 return r;
-        if (ftruncate(fd, size) < 0)
-                return err_errno(e, -errno, "cannot write %s", buf_str(&u->name));
         uint8_t sum[64];
         if (c.hash && !EVP_DigestFinal_ex(u->sha, sum, NULL))
                 return err_set(e, -EIO, "SHA-512 failed");
