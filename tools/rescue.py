@@ -1,22 +1,42 @@
 #!/usr/bin/python3
 """Opens autoglacier archives without autoglacier.
 
-    rescue.py --key private.pem [--passphrase-file FILE] [-o OUT] FILE...
+    rescue.py --key private.pem [-o OUT] FILE...                    one compressed tar file of all
+    rescue.py --key private.pem --list FILE...                      what is in the archive
+    rescue.py --key private.pem --extract DIR [--only PATH] FILE... the files, or some of them
 
-Takes all volumes of one archive (…-0001.tar.xz.esdk, …-0002.tar.xz.esdk and so on) in order and
-writes the one compressed tar file that they hold. Needs Python 3.7 and python3-cryptography, no
-network, no configuration. The format is described in doc/FORMAT.md.
+FILE... are the volumes of one archive (ID-0001.tar.xz.esdk, ID-0002.tar.xz.esdk and so on). For
+--list and --extract they may stand in any order and some may be missing or damaged: what can be had
+is extracted, the rest is named. There the archive's manifest (manifests/.../ID.jsonl.xz.esdk) may be
+given as well; it is needed only if the last volume is lost.
 
-Every piece of 1 MiB is authenticated before it is written. The result grows as OUT.partial and gets
-its name when the last byte was good; an existing OUT is never overwritten.
+Needs Python 3.7 and python3-cryptography, for archives compressed with zstd also the command zstd;
+no network, no configuration. The format is described in doc/FORMAT.md.
+
+Every piece of 1 MiB is authenticated before it is written. OUT grows as OUT.partial and gets its
+name when the last byte was good; so do extracted files, once their SHA-512 is right. Nothing is ever
+overwritten, and nothing is written outside DIR.
 """
 import argparse
+import base64
+import bisect
+import bz2
+import fnmatch
 import getpass
+import hashlib
 import hmac
+import io
+import json
+import lzma
 import os
 import re
 import struct
+import subprocess
 import sys
+import tarfile
+import threading
+import time
+import zlib
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -264,21 +284,617 @@ def rescue(args):
     print(f"wrote {out_path}", file=sys.stderr)
 
 
+# ---- one volume, read anywhere
+
+
+class Volume:
+    """The decrypted file of a volume; read() gives bytes whose frames were found good."""
+
+    def __init__(self, path, key):
+        self.path = path
+        self.file = open(path, "rb")
+        self.gcm, self.message_id, self.context = read_header(self.file, key)
+        self.number = int(self.context.get("autoglacier-volume", "1"))
+        self.start = self.file.tell()
+        body = os.fstat(self.file.fileno()).st_size - self.start - 40
+        self.full, rest = divmod(max(body, 0), 1 << 20)
+        self.size = self.full * FRAME + min(rest, FRAME)
+        self.kept = (None, b"")
+
+    def frame(self, index):
+        if self.kept[0] == index:
+            return self.kept[1]
+        final = index == self.full
+        n = self.size - index * FRAME if final else FRAME
+        self.file.seek(self.start + (index << 20))
+        number = struct.pack(">I", index + 1)
+        head = (b"\xff\xff\xff\xff" if final else b"") + number + bytes(8) + number
+        head += struct.pack(">I", n) if final else b""
+        if self.file.read(len(head)) != head:
+            raise Refused(f"{self.path}: there is no frame {index + 1} where it should be")
+        kind = b"AWSKMSEncryptionClient Final Frame" if final else b"AWSKMSEncryptionClient Frame"
+        aad = self.message_id + kind + number + struct.pack(">Q", n)
+        try:
+            plain = self.gcm.decrypt(bytes(8) + number, self.file.read(n + 16), aad)
+        except (InvalidTag, ValueError) as e:
+            raise Refused(f"{self.path}: frame {index + 1} was altered or damaged") from e
+        self.kept = (index, plain)
+        return plain
+
+    def read(self, at, n):
+        if at < 0 or n < 0 or at + n > self.size:
+            raise Refused(f"{self.path}: it is too short: something was cut off")
+        out = b""
+        while n > 0:
+            index, skip = divmod(at, FRAME)
+            piece = self.frame(index)[skip : skip + n]
+            out += piece
+            at += len(piece)
+            n -= len(piece)
+        return out
+
+    def pieces(self, at=0):
+        """Everything from `at` on."""
+        while at < self.size:
+            n = min(FRAME - at % FRAME, self.size - at)
+            yield self.read(at, n)
+            at += n
+
+
+# ---- compression
+
+XZ_HEAD = b"\xfd7zXZ\0\0\1" + struct.pack("<I", zlib.crc32(b"\0\1"))
+MAGICS = (("xz", b"\xfd7zXZ\0"), ("gz", b"\x1f\x8b\x08"), ("bz2", b"BZh"), ("zst", b"\x28\xb5\x2f\xfd"))
+
+
+def kind_of(start):
+    return next((kind for kind, magic in MAGICS if start.startswith(magic)), "tar")
+
+
+def unzstd(data):
+    try:
+        r = subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE)
+    except FileNotFoundError as e:
+        raise Refused("the command zstd is needed for this archive") from e
+    if r.returncode != 0:
+        raise Refused("a block does not decompress")
+    return r.stdout
+
+
+def decode_block(kind, data):
+    """One block, as doc/FORMAT.md describes them."""
+    try:
+        if kind == "xz":
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(XZ_HEAD + data)
+        if kind == "gz":
+            return zlib.decompress(data, 31)
+        if kind == "bz2":
+            return bz2.decompress(data)
+    except (lzma.LZMAError, zlib.error, OSError, ValueError, EOFError) as e:
+        raise Refused("a block does not decompress") from e
+    return unzstd(data) if kind == "zst" else data
+
+
+def new_decoder(kind):
+    if kind == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    return bz2.BZ2Decompressor() if kind == "bz2" else zlib.decompressobj(31)
+
+
+def feed(process, pieces, trouble):
+    try:
+        for piece in pieces:
+            process.stdin.write(piece)
+    except Exception as e:  # told by the thread that reads
+        trouble.append(e)
+    finally:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass
+
+
+def unzstd_stream(pieces):
+    trouble = []
+    with subprocess.Popen(["zstd", "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        feeder = threading.Thread(target=feed, args=(process, pieces, trouble), daemon=True)
+        feeder.start()
+        piece = process.stdout.read(1 << 20)
+        while piece:
+            yield piece
+            piece = process.stdout.read(1 << 20)
+        feeder.join()
+    if trouble:
+        raise trouble[0]
+    if process.returncode != 0:
+        raise Refused("the zstd stream is broken")
+
+
+def decode_stream(kind, pieces):
+    """A whole file, or several joined, in pieces."""
+    if kind == "tar":
+        yield from pieces
+    elif kind == "zst":
+        yield from unzstd_stream(pieces)
+    else:
+        decoder = new_decoder(kind)
+        for piece in pieces:
+            while piece:
+                if decoder.eof:
+                    decoder = new_decoder(kind)
+                yield decoder.decompress(piece)
+                piece = decoder.unused_data
+
+
+def xz_blocks(volume):
+    """Place, length in the file and length when decoded of every block, from the file's Index."""
+    footer = volume.read(volume.size - 12, 12)
+    if footer[-2:] != b"YZ":
+        raise Refused(f"{volume.path} does not end as an xz file")
+    length = (struct.unpack_from("<I", footer, 4)[0] + 1) * 4
+    index = volume.read(volume.size - 12 - length, length)
+    if zlib.crc32(index[:-4]) != struct.unpack("<I", index[-4:])[0]:
+        raise Refused(f"the index of {volume.path} is damaged")
+    at, numbers = 1, []
+    while len(numbers) < 1 or len(numbers) <= 2 * numbers[0]:
+        value = shift = 0
+        while True:
+            value |= (index[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if index[at - 1] < 0x80:
+                break
+        numbers.append(value)
+    place = 12
+    for unpadded, plain in zip(numbers[1::2], numbers[2::2]):
+        yield place, (unpadded + 3) // 4 * 4, plain
+        place += (unpadded + 3) // 4 * 4
+
+
+# ---- the manifest
+
+
+def last_block(kind, volume):
+    if kind == "xz":
+        place, length, _ = list(xz_blocks(volume))[-1]
+        return decode_block(kind, volume.read(place, length))
+    end = volume.read(volume.size - min(volume.size, 4096), min(volume.size, 4096))
+    magic = dict(MAGICS).get(kind, b"")
+    at = len(end) if magic else len(end) - 1536 + 1
+    while at > 0:
+        at = end.rfind(magic, 0, at + len(magic) - 1) if magic else at - 1
+        if at < 0:
+            break
+        try:
+            block = decode_block(kind, end[at:])
+        except Refused:
+            continue
+        if len(block) == 1536 and not any(block[512:]):
+            return block
+    raise Refused(f"the end of {volume.path} is not the end of an archive")
+
+
+class TailManifest:
+    """The copy inside the archive, found from the end of its last volume."""
+
+    def __init__(self, kind, volumes):
+        self.kind, self.volumes = kind, volumes
+        try:
+            self.at = json.loads(last_block(kind, volumes[max(volumes)])[:512].decode())
+            self.size, self.skip = self.at["size"], self.at["offset"] - self.at["block_offset"]
+        except (ValueError, KeyError, IndexError, struct.error) as e:
+            raise Refused("the end of the last volume is not the end of an archive") from e
+
+    def packed(self):
+        number, place = self.at["volume"], self.at["plain_offset"]
+        while number in self.volumes:
+            yield from self.volumes[number].pieces(place)
+            number, place = number + 1, 0
+
+    def blocks(self):
+        number, place = self.at["volume"], self.at["plain_offset"]
+        while number in self.volumes:
+            for start, length, _ in xz_blocks(self.volumes[number]):
+                if start >= place:
+                    yield decode_block("xz", self.volumes[number].read(start, length))
+            number, place = number + 1, 0
+
+    def text(self):
+        skip, left = self.skip, self.size
+        for piece in self.blocks() if self.kind == "xz" else decode_stream(self.kind, self.packed()):
+            piece, skip = piece[skip:], max(0, skip - len(piece))
+            yield piece[:left]
+            left -= min(left, len(piece))
+            if left == 0:
+                return
+        raise Refused("the manifest in the archive is cut off")
+
+
+class FileManifest:
+    """The manifest that the store has as an object of its own."""
+
+    def __init__(self, volume):
+        self.volume = volume
+
+    def text(self):
+        return decode_stream("xz", self.volume.pieces())
+
+
+def lines_of(manifest):
+    rest = b""
+    for piece in manifest.text():
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if line.strip():
+                yield json.loads(line.decode())
+
+
+def exact(line, key):
+    """A name, as bytes."""
+    if key + "_base64" in line:
+        return base64.b64decode(line[key + "_base64"])
+    return line[key].encode()
+
+
+# ---- the archive
+
+
+class Archive:
+    """The volumes that are there, and the table of blocks where a manifest is found."""
+
+    def __init__(self, paths, key):
+        self.volumes, self.manifest, self.total = {}, None, 0
+        self.starts, self.blocks = [], []
+        self.archive, self.kept, self.trouble = None, (None, b""), []
+        files = []
+        for path in paths:
+            try:
+                files.append(Volume(path, key))
+            except (Refused, OSError) as e:
+                self.trouble.append(f"{path}: {e}")
+        for v in files:
+            mine = v.context.get("autoglacier-archive")
+            if self.archive not in (None, mine):
+                raise Refused(f"{v.path}: it belongs to another archive than the first file")
+            self.archive = mine
+            if v.path.endswith(".jsonl.xz.esdk"):
+                self.manifest = FileManifest(v)
+            else:
+                self.volumes[v.number] = v
+        if not files:
+            raise Refused("; ".join(self.trouble))
+        self.kind = "tar"
+        for number in sorted(self.volumes, reverse=True):
+            self.kind = kind_of(self.volumes[number].read(0, min(6, self.volumes[number].size)))
+        self.find_manifest()
+
+    def find_manifest(self):
+        try:
+            if not self.manifest:
+                self.manifest = TailManifest(self.kind, self.volumes)
+            for line in lines_of(self.manifest):
+                if line.get("version", 1) != 1:
+                    raise Refused("its manifest is of a later version")
+                if "block" in line:
+                    self.starts.append(line["offset"])
+                    self.blocks.append(line)
+                if "object" in line or "block" in line:
+                    self.total = max(self.total, line["volume"])
+        except (Refused, ValueError, KeyError) as e:
+            self.manifest = None
+            self.trouble.append(f"there is no list of what is in it ({e})")
+
+    def missing(self):
+        last = max([self.total] + list(self.volumes))
+        return [n for n in range(1, last + 1) if n not in self.volumes]
+
+    def block(self, line):
+        if self.kept[0] == line["block"]:
+            return self.kept[1]
+        volume = self.volumes.get(line["volume"])
+        if not volume:
+            raise Refused(f"volume {line['volume']} is missing")
+        data = decode_block(self.kind, volume.read(line["plain_offset"], line["plain_length"]))
+        if len(data) != line["length"]:
+            raise Refused(f"{volume.path}: a block has a wrong length")
+        self.kept = (line["block"], data)
+        return data
+
+    def tar(self, offset, length):
+        """Bytes of the tar stream."""
+        i = bisect.bisect_right(self.starts, offset) - 1
+        while length > 0:
+            if i < 0 or i >= len(self.blocks):
+                raise Refused("the table of blocks has a gap")
+            start = self.starts[i]
+            piece = self.block(self.blocks[i])[offset - start : offset - start + length]
+            if not piece:
+                raise Refused("the table of blocks has a gap")
+            yield piece
+            offset, length, i = offset + len(piece), length - len(piece), i + 1
+
+
+class Pieces(io.RawIOBase):
+    """A file made of pieces."""
+
+    def __init__(self, pieces):
+        self.pieces, self.rest = iter(pieces), b""
+
+    def readable(self):
+        return True
+
+    def read(self, n=-1):
+        out = []
+        while n != 0:
+            if not self.rest:
+                self.rest = next(self.pieces, b"")
+                if not self.rest:
+                    break
+                continue
+            take = self.rest if n < 0 else self.rest[:n]
+            out.append(take)
+            self.rest = self.rest[len(take) :]
+            n = n if n < 0 else n - len(take)
+        return b"".join(out)
+
+
+# ---- writing files
+
+
+def plain_path(name):
+    parts = [p for p in name.split(b"/") if p not in (b"", b".")]
+    if b".." in parts or not parts:
+        raise Refused("its name leaves the folder")
+    return parts
+
+
+class Target:
+    """The folder that is extracted into. No link in it is followed, nothing in it replaced."""
+
+    def __init__(self, folder):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.folder = os.fsencode(folder)
+        self.later = []  # modes and times of folders
+
+    def place(self, name):
+        parts = plain_path(name)
+        path = self.folder
+        for part in parts[:-1]:
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                raise Refused("a link stands in its way")
+            if not os.path.isdir(path):
+                os.mkdir(path, 0o700)
+        path = os.path.join(path, parts[-1])
+        if len(path) > 4000:
+            raise Refused("its path is too long for this script")
+        return path
+
+    def attributes(self, path, m, mtime):
+        follow = not m.issym()
+        if os.geteuid() == 0:
+            os.chown(path, m.uid, m.gid, follow_symlinks=follow)
+        for key, value in m.pax_headers.items():
+            if follow and key.startswith("SCHILY.xattr."):
+                try:
+                    os.setxattr(path, os.fsencode(key[13:]), value.encode("utf-8", "surrogateescape"))
+                except OSError as e:
+                    print(f"{show(path)}: {key[13:]} was not set: {e.strerror}", file=sys.stderr)
+        if follow:
+            os.chmod(path, m.mode & 0o7777)
+        os.utime(path, ns=(mtime, mtime), follow_symlinks=follow)
+
+    def file(self, path, m, content, digest):
+        partial = os.path.join(os.path.dirname(path), b".rescue-%d.partial" % os.getpid())
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            seen, left = hashlib.sha512(), m.size
+            with open(fd, "wb") as out:
+                while left > 0:
+                    piece = content.read(min(left, 1 << 20))
+                    if not piece:
+                        raise Refused("it is cut off")
+                    seen.update(piece)
+                    left -= len(piece)
+                    if piece.count(0) == len(piece):
+                        out.seek(len(piece), os.SEEK_CUR)  # a hole, or as good as one
+                    else:
+                        out.write(piece)
+                out.truncate(m.size)
+            if digest and seen.hexdigest() != digest:
+                raise Refused("its content has not the SHA-512 that was recorded")
+            os.rename(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+
+    def member(self, name, m, content, digest=None, mtime=None):
+        path = self.place(name)
+        mtime = int(m.mtime * 1000000000) if mtime is None else mtime
+        link = m.linkname.encode("utf-8", "surrogateescape")
+        if m.isdir():
+            if os.path.islink(path) or not os.path.isdir(path):
+                os.mkdir(path, 0o700)
+            self.later.append((path, m, mtime))
+            return
+        if os.path.lexists(path):
+            raise Refused("it is there already")
+        if m.islnk():
+            if not os.path.lexists(self.place(link)):
+                raise Refused(f"it is a hard link to {show(link)}, which has to be extracted with it")
+            os.link(self.place(link), path, follow_symlinks=False)
+            return
+        if m.issym():
+            os.symlink(link, path)
+        elif m.isfile() or m.issparse():
+            self.file(path, m, content, digest)
+        else:
+            raise Refused("it is a device or pipe")
+        self.attributes(path, m, mtime)
+
+    def finish(self):
+        for path, m, mtime in reversed(self.later):
+            self.attributes(path, m, mtime)
+
+
+# ---- listing and extracting
+
+
+def show(name):
+    """A name for people: no control characters."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def is_wanted(name, only):
+    text = name.decode("utf-8", "surrogateescape")
+    return not only or any(
+        text == o or text.startswith(o.rstrip("/") + "/") or fnmatch.fnmatchcase(text, o) for o in only
+    )
+
+
+def nanoseconds(text):
+    sign = -1 if text.startswith("-") else 1
+    seconds, _, fraction = text.lstrip("-").partition(".")
+    return sign * (int(seconds) * 1000000000 + int((fraction + "0" * 9)[:9]))
+
+
+def list_archive(archive, only):
+    if not archive.manifest:
+        raise Refused("; ".join(archive.trouble) + "; --extract finds what is there all the same")
+    for line in lines_of(archive.manifest):
+        if "path" in line and is_wanted(exact(line, "path"), only):
+            when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(nanoseconds(line["mtime"]) // 1000000000))
+            link = " -> " + show(exact(line, "link")) if "link" in line else ""
+            print(f"{line['type']} {line['mode']} {line['size']:>12} {when} {show(exact(line, 'path'))}{link}")
+
+
+NAMES = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+class Extraction:
+    def __init__(self, archive, target, only):
+        self.archive, self.target, self.only = archive, target, only
+        self.done, self.lost = 0, 0
+
+    def one(self, name, what):
+        """Does `what` for a member; a failure is named and the rest goes on."""
+        try:
+            what()
+            self.done += 1
+        except (Refused, OSError, tarfile.TarError, ValueError) as e:
+            why = e.strerror if isinstance(e, OSError) and e.strerror else e
+            print(f"NOT EXTRACTED: {show(name)}: {why}", file=sys.stderr)
+            self.lost += 1
+
+    def listed(self, line, name):
+        pieces = self.archive.tar(line["offset"], line["length"])
+        with tarfile.open(fileobj=Pieces(pieces), mode="r|", **NAMES) as t:
+            m = t.next()
+            if not m:
+                raise Refused("its tar member is broken")
+            content = t.extractfile(m) if m.isfile() or m.issparse() else None
+            self.target.member(name, m, content, line.get("sha512"), nanoseconds(line["mtime"]))
+
+    def from_manifest(self):
+        for line in lines_of(self.archive.manifest):
+            if "path" in line:
+                name = exact(line, "path")
+                if is_wanted(name, self.only):
+                    self.one(name, lambda line=line, name=name: self.listed(line, name))
+
+    def streamed(self, t, m):
+        name = m.name.encode("utf-8", "surrogateescape")
+        if not name.startswith(b".autoglacier/") and is_wanted(name, self.only):
+            content = t.extractfile(m) if m.isfile() or m.issparse() else None
+            self.one(name, lambda: self.target.member(name, m, content))
+
+    def from_stream(self):
+        """Without a list: every run of volumes from its first tar header on."""
+        numbers = sorted(self.archive.volumes)
+        while numbers:
+            run = [numbers.pop(0)]
+            while numbers and numbers[0] == run[-1] + 1:
+                run.append(numbers.pop(0))
+            stream = Pieces(
+                p for n in run for p in decode_stream(self.archive.kind, self.archive.volumes[n].pieces())
+            )
+            head = find_header(stream)
+            if not head:
+                continue
+            stream.rest = head + stream.rest
+            try:
+                with tarfile.open(fileobj=stream, mode="r|", **NAMES) as t:
+                    for m in t:
+                        self.streamed(t, m)
+            except (tarfile.TarError, Refused, OSError, EOFError) as e:
+                print(f"behind that, to the end of volume {run[-1]}, nothing can be read: {e}", file=sys.stderr)
+                self.lost += 1
+
+
+def find_header(stream):
+    """The next 512 bytes that are a tar header: the beginning of a volume may be inside a member."""
+    while True:
+        block = stream.read(512)
+        if len(block) < 512:
+            return None
+        if block[257:262] == b"ustar":
+            try:
+                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                return block
+            except tarfile.HeaderError:
+                pass
+
+
+def extract(archive, folder, only):
+    target = Target(folder)
+    x = Extraction(archive, target, only)
+    for why in archive.trouble:
+        print(f"NOTE: {why}", file=sys.stderr)
+    if archive.missing():
+        print("MISSING: volume " + ", ".join(map(str, archive.missing())), file=sys.stderr)
+    if archive.manifest:
+        x.from_manifest()
+    else:
+        x.from_stream()
+    target.finish()
+    print(f"{x.done} extracted, {x.lost} not", file=sys.stderr)
+    if x.done + x.lost == 0 and only:
+        raise Refused("nothing in the archive is called " + " or ".join(only))
+    return 1 if x.lost or archive.missing() or not archive.manifest else 0
+
+
+def run(args):
+    if args.list or args.extract:
+        archive = Archive(args.files, load_key(args.key, args.passphrase_file))
+        if args.extract:
+            return extract(archive, args.extract, args.only)
+        return list_archive(archive, args.only) or 0
+    if args.only:
+        raise Refused("--only goes with --list and --extract")
+    rescue(args)
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(
         description="Opens autoglacier archives without autoglacier: "
-        "all volumes of one archive, in order, become one compressed tar file."
+        "all volumes of one archive, in order, become one compressed tar file; or they are listed or extracted."
     )
     parser.add_argument("--key", required=True, help="the private key (PEM)")
     parser.add_argument("--passphrase-file", help="instead of asking for the key's passphrase")
     parser.add_argument("-o", "--out", help="the file to write; never overwritten")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="volumes (.esdk), in order")
+    parser.add_argument("--list", action="store_true", help="only list what is in the archive")
+    parser.add_argument("--extract", metavar="DIR", help="extract into this folder, as much as can be had")
+    parser.add_argument("--only", action="append", metavar="PATH", help="only this file, folder or pattern")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="volumes (.esdk), in order; the manifest")
     try:
-        rescue(parser.parse_args())
+        return run(parser.parse_args())
     except (Refused, OSError) as e:
         print(f"rescue.py: {e}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -211,6 +211,8 @@ static void a_recovered_archive_restores_and_verifies(void **state)
         home_archive(h, TREE "cp -a . $T/copy");
         forget(h);
         assert_int_equal(recover(h).found, 1);
+        catalog_archive_done(&h->a);
+        h->a = (struct catalog_archive){0};
         home_must(h, catalog_archive_resolve(h->catalog, "latest", &h->a, &h->e));
         _cleanup_free_ char *to = io_join(h->path, "back");
         const struct restore_params p = {
