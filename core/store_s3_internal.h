@@ -46,6 +46,8 @@ int s3_remove(struct store *s, const char *name, struct err *e);
 /* A whole object of at most `max` bytes. */
 int s3_get_small(struct s3_store *s, const char *name, size_t max, struct buf *ret, struct err *e);
 bool s3_is_cold(const struct s3_store *s, const char *storage_class);
+/* 44 characters of base64. */
+bool s3_decode_sha256(const char *text, uint8_t out[32]);
 /* x-amz-restore: ongoing-request="false", expiry-date="…" in any order. */
 void s3_parse_restore(const char *text, struct store_state *st);
 
@@ -54,10 +56,50 @@ int s3_list(struct store *s, const char *prefix, store_list_fn each, void *ctx, 
 int s3_sweep(struct store *s, const char *prefix, store_keep_fn keep, void *ctx, struct err *e);
 int s3_abort_upload(struct s3_store *s, const char *name, const char *token, struct err *e);
 
+/* An upload. */
+struct s3_part {
+        uint64_t size; /* 0: the service has not got it */
+        char etag[100];
+        uint8_t sha256[32];
+        bool confirmed; /* the service gave that SHA-256 itself */
+};
+
+struct s3_upload {
+        struct store_upload base;
+        char *name, *id; /* id NULL: not begun at the service */
+        bool index, replace;
+        pthread_mutex_t begin_lock; /* held while it is begun */
+        pthread_mutex_t lock;       /* parts */
+        struct s3_part *parts;      /* number - 1 */
+        unsigned n_parts, room;
+        /* An index object is kept back as long as it is one part: then it goes in one request. */
+        void *held;
+        size_t held_len;
+        uint8_t held_sha256[32];
+};
+
+_unused_ static inline struct s3_upload *s3_up(struct store_upload *u)
+{
+        return (struct s3_upload *)u;
+}
+
+_unused_ static inline struct s3_store *s3_store_of(const struct s3_upload *u)
+{
+        return s3_of(u->base.store);
+}
+
 /* store_s3_upload.c */
+struct s3_upload *s3_upload_new(struct store *s, const struct store_new *n, const char *id);
+void s3_upload_free(struct s3_upload *u);
+/* What the service has of part `number`. Any thread. */
+int s3_note_part(struct s3_upload *u, unsigned number, const struct s3_part *part);
+int s3_check_number(const struct s3_upload *u, unsigned number, struct err *e);
+int s3_send_part(struct s3_upload *u, const struct store_part *p, struct err *e);
 int s3_begin(struct store *s, const struct store_new *n, struct store_upload **ret, struct err *e);
+/* store_s3_resume.c */
 int s3_resume(struct store *s, const struct store_new *n, const char *token, store_had_fn each,
         void *ctx, struct store_upload **ret, struct err *e);
+/* store_s3_upload.c, store_s3_finish.c */
 const char *s3_token(struct store_upload *u);
 int s3_put_part(struct store_upload *u, const struct store_part *p, struct err *e);
 int s3_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], char *ret_address,

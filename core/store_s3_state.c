@@ -49,14 +49,24 @@ void s3_parse_restore(const char *text, struct store_state *st)
         }
 }
 
+bool s3_decode_sha256(const char *text, uint8_t out[32])
+{
+        uint8_t raw[48];
+        if (strlen(text) != 44 || EVP_DecodeBlock(raw, (const unsigned char *)text, 44) != 33)
+                return false;
+        memcpy(out, raw, 32);
+        return true;
+}
+
 /* "base64" of the whole, or "base64-N" over N parts. */
 static void parse_checksum(const char *text, struct store_state *st)
 {
         size_t n = strcspn(text, "-");
-        uint8_t raw[48];
-        if (n != 44 || EVP_DecodeBlock(raw, (const unsigned char *)text, 44) != 33)
+        char whole[48];
+        (void)snprintf(
+                whole, sizeof whole, "%.*s", (int)MIN(n, sizeof whole), text); /* or too long */
+        if (!s3_decode_sha256(whole, st->hash))
                 return;
-        memcpy(st->hash, raw, 32);
         st->hashed = text[n] ? STORE_HASH_SHA256_PARTS : STORE_HASH_SHA256;
         st->hash_parts = text[n] ? (unsigned)strtoul(text + n + 1, NULL, 10) : 0;
 }
