@@ -1,0 +1,148 @@
+/* autoglacier.h - libautoglacier: archives from a program of one's own.
+ *
+ * The one-call form, as it has always been:
+ *
+ *     const char *files[] = {"/home/me/login.sh", NULL};
+ *     const char *globs[] = {"/home/me/scripts/?*.sh", NULL};
+ *     struct agl_error error;
+ *     if (agl_auto_glacier(files, globs, "shell scripts archive", &error) < 0)
+ *             fprintf(stderr, "%s\n", error.text);
+ *
+ * Every function may be called by any thread at any time, also several backups at once, also while
+ * other programs work with the same set-up. Nothing is printed, no signal handler is set, the
+ * process is never ended. Callbacks come in the calling thread. Functions that can fail return 0 or
+ * a negative errno value and put a sentence into `error` (NULL allowed). Strings that a function
+ * gives away are freed with agl_free(). The set-up is the one of the program: CONFIG.json, its data
+ * folder, AUTOGLACIER_HOME and the XDG variables count. libautoglacier(3) tells more.
+ *
+ * Structs that a caller fills begin with their size, so that programs built today go on working:
+ * set it with sizeof, and everything else that is not needed to zero. */
+#ifndef AUTOGLACIER_H
+#define AUTOGLACIER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct agl_error {
+        int code;        /* 0 or a negative errno value */
+        char text[1024]; /* what failed, on which object, why, and often what to do */
+};
+
+/* "0.1.0" */
+const char *agl_version(void);
+void agl_free(void *p);
+
+/* ---- the one call ---- */
+
+/* Archives the files, and what the globs find (as Python's glob module does it, ** too), under the
+ * configuration at the default place. Both lists end with NULL, and NULL stands for none. 0 stored,
+ * 1 stored with warnings or without some of it. */
+int agl_auto_glacier(const char *const *files, const char *const *globs, const char *description,
+        struct agl_error *error);
+
+/* ---- a set-up ---- */
+
+struct agl;
+/* `config_file` NULL: the default place. -EINVAL names file, line and key of a mistake. */
+int agl_open(const char *config_file, struct agl **ret, struct agl_error *error);
+void agl_close(struct agl *a); /* no call may be going on; NULL allowed */
+
+/* ---- a job ---- */
+
+/* The paths that a job has picked, for its gather hook. */
+struct agl_list;
+size_t agl_list_count(const struct agl_list *l);
+/* Borrowed until the list changes; NULL behind the end. */
+const char *agl_list_get(const struct agl_list *l, size_t i);
+/* Copies the path; relative ones begin at the working directory. 0 or -ENOMEM. */
+int agl_list_add(struct agl_list *l, const char *path);
+/* The paths behind it move up. */
+void agl_list_remove(struct agl_list *l, size_t i);
+
+struct agl_progress {
+        const char *archive; /* its name, or NULL while it has none */
+        const char *state;   /* "gathering", "uploading", … */
+        uint64_t files;      /* so far */
+        uint64_t read_bytes, stored_bytes;
+};
+
+#define AGL_CHANGED  1u /* only what changed since it was stored, by size, time and inode */
+#define AGL_CHECKSUM 2u /* with AGL_CHANGED: by content */
+
+struct agl_job {
+        size_t size;
+        const char *description;
+        const char *const *files, *const *globs; /* end with NULL; NULL: none */
+        const char *config; /* JSON dictionary laid over the configuration; NULL: none */
+        unsigned flags;
+        /* May change the list before anything is read. Not 0: the job fails, nothing is archived.
+         */
+        int (*gather_hook)(void *ctx, struct agl_list *list);
+        void (*progress)(void *ctx, const struct agl_progress *p); /* a few times a second */
+        int (*cancel)(void *ctx); /* asked a few times a second; not 0: it is undone, -ECANCELED */
+        void (*message)(void *ctx, const char *text); /* what a program may want to tell */
+        void *ctx;
+};
+/* Ends when the store has confirmed every byte. 0 stored; 1 with warnings or without some of it;
+ * -EAGAIN it waits for something (a disk, the network): kept, a mount or the next command goes on
+ * with it. ret_archive (NULL allowed): its name. */
+int agl_backup(
+        struct agl *a, const struct agl_job *job, char **ret_archive, struct agl_error *error);
+/* A saved job, by name or file: autoglacier-job(5). Only progress, cancel, message and ctx of
+ * `with` (NULL allowed) count, and its description if there is one. */
+int agl_run(struct agl *a, const char *job, const struct agl_job *with, char **ret_archive,
+        struct agl_error *error);
+
+/* ---- looking ---- */
+
+struct agl_archive {
+        const char *id, *name, *description, *state;
+        int64_t created, stored; /* nanoseconds since 1970 UTC; 0: not yet */
+        uint64_t files, bytes, stored_bytes, warnings;
+};
+/* Oldest first. Not 0 from `each` ends it and is returned. Strings are borrowed for the call. */
+int agl_archives(struct agl *a, int (*each)(void *ctx, const struct agl_archive *archive),
+        void *ctx, struct agl_error *error);
+
+struct agl_file {
+        const char *path; /* without a first '/' */
+        char type;        /* 'f' file, 'd' folder, 'l' symbolic link, 'h' hard link to `link` */
+        uint32_t mode, uid, gid;
+        uint64_t size;
+        int64_t mtime;               /* nanoseconds since 1970 UTC */
+        const unsigned char *sha512; /* 64 bytes; NULL where there is no content */
+        const char *link;
+        const char *archive; /* the id of the archive that holds it: of what had not changed, an
+                                older one */
+};
+/* What is in an archive: its name, id, "latest", or an unambiguous beginning. */
+int agl_files(struct agl *a, const char *archive,
+        int (*each)(void *ctx, const struct agl_file *file), void *ctx, struct agl_error *error);
+
+/* ---- restoring ---- */
+
+struct agl_restore {
+        size_t size;
+        const char *archive;      /* as in agl_files() */
+        const char *const *paths; /* end with NULL; NULL: everything */
+        const char *to;           /* folder, made if missing */
+        int overwrite;
+        const char
+                *passphrase; /* of the private key; NULL: it has none, or is unlocked elsewhere */
+        void (*progress)(void *ctx, uint64_t bytes, uint64_t of_bytes);
+        int (*cancel)(void *ctx);
+        void (*message)(void *ctx, const char *text);
+        void *ctx;
+};
+/* 0; 1 with warnings; -EREMOTE a cold store must thaw it first; -ENOKEY no private key, or locked;
+ * -EBADMSG damage. A file gets its name when its SHA-512 has been found right. */
+int agl_restore(struct agl *a, const struct agl_restore *r, struct agl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+"""libautoglacier: its examples compile and run, it is quiet, and many may use it at once."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+from job_case import JobCase
+from mount import BUILD, TOP
+
+EXAMPLES = os.path.join(TOP, 'doc', 'examples')
+LIBRARY = os.path.join(BUILD, 'core')
+
+
+class Library(JobCase):
+    def compile(self, source):
+        program = os.path.join(self.folder, os.path.basename(source)[:-2])
+        env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(BUILD, 'meson-uninstalled'))
+        flags = subprocess.run(['pkg-config', '--cflags', '--libs', 'autoglacier'], env=env, check=True,
+                               capture_output=True, text=True).stdout.split()
+        subprocess.run(['cc', '-Wall', '-Wextra', '-Werror', '-pthread', source, *flags, '-Wl,-rpath,' + LIBRARY,
+                        '-o', program], check=True)
+        return program
+
+    def environment(self):
+        env = super().environment()
+        env.update(LIBAUTOGLACIER=os.path.join(LIBRARY, 'libautoglacier.so'), PYTHONPATH=EXAMPLES)
+        for name in ('LD_PRELOAD', 'ASAN_OPTIONS'):
+            env.pop(name, None)
+        return env
+
+    def call(self, *words, status=0):
+        p = subprocess.run(words, env=self.environment(), capture_output=True, text=True, timeout=600)
+        self.assertEqual(p.returncode, status, p.stderr)
+        return p.stdout, p.stderr
+
+    def names(self):
+        return [line.split('\t')[0] for line in self.run_it('list')[0].splitlines()]
+
+    def test_one_call_archives_and_says_nothing(self):
+        self.write('a.sh', 'one')
+        file = self.write('b', 'two')
+        program = self.compile(os.path.join(EXAMPLES, 'one_call.c'))
+        self.assertEqual(self.call(program, 'shell scripts', self.path('*.sh'), file), ('', ''))
+        info = self.archive('latest')
+        self.assertEqual((info['files'], info['description'], info['state']), (2, 'shell scripts', 'stored'))
+
+    def test_one_call_tells_what_is_wrong(self):
+        program = self.compile(os.path.join(EXAMPLES, 'one_call.c'))
+        self.assertIn('no file was named', self.call(program, 'x', self.path('*.none'), status=1)[1])
+        self.configure(COMPRESION='gzip')
+        self.assertIn('CONFIG.json:1: unknown key COMPRESION', self.call(program, 'x', '/etc/p*', status=1)[1])
+
+    def test_job_with_a_hook_of_its_own(self):
+        self.write('a.sh', 'one')
+        self.write('a.sh~', 'old')
+        program = self.compile(os.path.join(EXAMPLES, 'job.c'))
+        out, err = self.call(program, self.path('*'))
+        info = self.archive(out.strip())
+        self.assertEqual((info['files'], info['compression']), (1, 'gzip'))
+        os.unlink(self.path('a.sh'))
+        self.assertIn('the gather hook failed', self.call(program, self.path('*'), status=1)[1])
+
+    def test_list_and_restore(self):
+        self.write('a.sh', 'one')
+        self.run_it('backup', '-m', 'x', self.source)
+        program = self.compile(os.path.join(EXAMPLES, 'restore.c'))
+        self.assertIn('1 files\tx', self.call(program)[0])
+        self.assertIn(self.path('a.sh').lstrip('/'), self.call(program, 'latest')[0])
+        to = os.path.join(self.folder, 'back')
+        self.call(program, 'latest', to)
+        with open(to + self.path('a.sh')) as f:
+            self.assertEqual(f.read(), 'one')
+        self.assertIn('none', self.call(program, 'none', to, status=1)[1])
+
+    def test_scripts_of_the_python_program(self):
+        self.write('view.sh', 'one')
+        self.write('scripts/a.sh', 'two')
+        self.write('bugging/bug1.sh', 'three')
+        script = os.path.join(self.folder, 'script.py')
+        with open(script, 'w') as f:
+            f.write(f'''
+import glob, os
+from autoglacier import GTEU, auto_glacier
+
+class Backup(GTEU):
+    CONFIG = {{'COMPRESSION': 'bzip2', 'JSON_DATABASE': {self.log!r}}}
+    files = [{self.path('view.sh')!r}]
+    list_of_globs = [{self.path('scripts')!r} + '/*.sh']
+    description = "shell scripts archive"
+
+    def gather_hook(self):
+        newest = max(glob.iglob({self.path('bugging')!r} + '/bug*.sh'), key=os.path.getmtime)
+        self.files.append(newest)
+
+if __name__ == "__main__":
+    Backup.run()
+    auto_glacier([{self.path('view.sh')!r}], [], "one call")
+    Backup.read_config({os.path.join(self.home, 'CONFIG.json')!r})
+    Backup.run()
+''')
+        self.assertEqual(self.call(sys.executable, script), ('', ''))
+        [entry] = self.entries().values()
+        self.assertEqual([f['abs_path'] for f in entry['files']],
+                         [self.path(n) for n in ('bugging/bug1.sh', 'scripts/a.sh', 'view.sh')])
+        self.assertEqual((entry['compression'], entry['descryption']), ('bzip2', 'shell scripts archive'))
+        self.assertEqual(self.archive('latest')['compression'], 'zstd')
+
+    def test_only_what_the_header_names_is_seen(self):
+        out = subprocess.run(['nm', '-D', '--defined-only', os.path.join(LIBRARY, 'libautoglacier.so')], check=True,
+                             capture_output=True, text=True).stdout
+        names = sorted(line.split()[2].split('@')[0] for line in out.splitlines() if line.split()[1] == 'T')
+        with open(os.path.join(TOP, 'core', 'autoglacier.h')) as f:
+            header = f.read()
+        self.assertTrue(all(n.startswith('agl_') and n + '(' in header for n in names), names)
+        self.assertEqual(len(names), 14)
+
+    def test_two_processes_of_four_threads_make_forty_archives(self):
+        self.configure(COMPRESSION='zstd', COMPRESSION_WORKERS=1, JSON_DATABASE=self.log)
+        program = self.compile(os.path.join(TOP, 'tests', 'job', 'many.c'))
+        path = self.write('a', 'a' * 1000)
+        wrong, over = [], threading.Event()
+
+        def poll():
+            while not over.is_set():
+                try:
+                    self.entries()
+                except FileNotFoundError:
+                    pass
+                except ValueError as e:
+                    wrong.append(e)
+                time.sleep(0.002)
+
+        reader = threading.Thread(target=poll, daemon=True)
+        self.addCleanup(over.set)
+        reader.start()
+        processes = [subprocess.Popen([program, '4', '5', path], env=self.environment(), stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+        for p in processes:
+            out = p.communicate(timeout=280)[0]
+            self.assertEqual((p.returncode, out), (0, ''))
+        over.set()
+        reader.join()
+        self.assertEqual(wrong, [])
+        log = self.entries()
+        archives = json.loads(self.run_it('list', '--json')[0])
+        archives = archives['archives'] if isinstance(archives, dict) else archives
+        self.assertEqual((len(log), len(archives)), (40, 40))
+        self.assertTrue(all(e['JOB SUCCEED'] is True for e in log.values()))
+        self.assertEqual({a['state'] for a in archives}, {'stored'})
+
+
+if __name__ == '__main__':
+    if not shutil.which('pkg-config') or not shutil.which('cc'):
+        print('SKIP: pkg-config and a C compiler')
+        sys.exit(77)
+    unittest.main(verbosity=2)
