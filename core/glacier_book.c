@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #define BUSY_MS 30000
+#define VERSION 1
 
 struct glacier_book {
         sqlite3 *db;
@@ -27,8 +28,15 @@ static const char schema[] =
         " vault TEXT NOT NULL, id TEXT NOT NULL, archive TEXT NOT NULL, start INTEGER NOT NULL,"
         " end INTEGER NOT NULL, asked INTEGER NOT NULL, done INTEGER NOT NULL,"
         " PRIMARY KEY (vault, id)) WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS known ("
+        " vault TEXT PRIMARY KEY, complete INTEGER NOT NULL) WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS begun ("
+        " vault TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (vault, name)) WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS removed ("
+        " vault TEXT NOT NULL, archive TEXT NOT NULL, PRIMARY KEY (vault, archive)) WITHOUT ROWID;"
         "CREATE TABLE IF NOT EXISTS inventory ("
-        " vault TEXT PRIMARY KEY, date INTEGER NOT NULL) WITHOUT ROWID;";
+        " vault TEXT PRIMARY KEY, date INTEGER NOT NULL) WITHOUT ROWID;"
+        "PRAGMA user_version=1;";
 
 static int fail(struct glacier_book *b, struct err *e)
 {
@@ -110,6 +118,23 @@ static int one_object(void *ctx, sqlite3_stmt *row)
 
 /* ---- opening ---- */
 
+static int one_number(void *ctx, sqlite3_stmt *row)
+{
+        *(int64_t *)ctx = sqlite3_column_int64(row, 0);
+        return 1;
+}
+
+static int check_version(struct glacier_book *b, struct err *e)
+{
+        int64_t version = 0;
+        int q = run(b, e, one_number, &version, "PRAGMA user_version", "");
+        return q < 0 || version <= VERSION
+                       ? MIN(q, 0)
+                       : err_set(e, -EPROTONOSUPPORT,
+                                 "%s was made by a newer autoglacier; use the newer program",
+                                 b->path);
+}
+
 /* 0600 from the first moment; SQLite gives its log the same mode. */
 static int make_file(const char *path, struct err *e)
 {
@@ -130,6 +155,8 @@ static int open_db(struct glacier_book *b, struct err *e)
         if (rc != SQLITE_OK)
                 return b->db ? fail(b, e) : err_oom(e);
         (void)sqlite3_busy_timeout(b->db, BUSY_MS); /* cannot fail */
+        if ((q = check_version(b, e)) < 0)
+                return q;
         if (sqlite3_exec(b->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL) != SQLITE_OK ||
                 sqlite3_exec(b->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK ||
                 sqlite3_exec(b->db, schema, NULL, NULL, NULL) != SQLITE_OK)
@@ -161,12 +188,47 @@ void glacier_book_close(struct glacier_book *b)
         free(b);
 }
 
+/* ---- what the book can know ---- */
+
+int glacier_book_meet(struct glacier_book *b, const char *vault, bool empty, struct err *e)
+{
+        return run(b, e, NULL, NULL, "INSERT OR IGNORE INTO known VALUES (?, ?)", "si", vault,
+                (int64_t)empty);
+}
+
+int glacier_book_complete(struct glacier_book *b, const char *vault, bool *ret, struct err *e)
+{
+        int64_t complete = 0;
+        int q = run(b, e, one_number, &complete, "SELECT complete FROM known WHERE vault = ?", "s",
+                vault);
+        if (q < 0)
+                return q;
+        *ret = complete;
+        return 0;
+}
+
+int glacier_book_begun(struct glacier_book *b, const char *vault, const char *name, struct err *e)
+{
+        return run(
+                b, e, NULL, NULL, "INSERT OR IGNORE INTO begun VALUES (?, ?)", "ss", vault, name);
+}
+
+int glacier_book_was_begun(
+        struct glacier_book *b, const char *vault, const char *name, struct err *e)
+{
+        int64_t ignored;
+        return run(b, e, one_number, &ignored, "SELECT 1 FROM begun WHERE vault = ? AND name = ?",
+                "ss", vault, name);
+}
+
 /* ---- objects ---- */
 
 int glacier_book_add(
         struct glacier_book *b, const char *vault, const struct glacier_object *o, struct err *e)
 {
-        return run(b, e, NULL, NULL, "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)",
+        return run(b, e, NULL, NULL,
+                "INSERT OR REPLACE INTO object SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+                " WHERE NOT EXISTS (SELECT 1 FROM removed WHERE vault = ?1 AND archive = ?2)",
                 "sssuhii", vault, o->archive, o->name, o->size, o->tree_hash, o->created,
                 o->listed);
 }
@@ -195,8 +257,11 @@ int glacier_book_next(struct glacier_book *b, const char *vault, const char *pre
 int glacier_book_forget(
         struct glacier_book *b, const char *vault, const char *archive, struct err *e)
 {
-        return run(b, e, NULL, NULL, "DELETE FROM object WHERE vault = ? AND archive = ?", "ss",
-                vault, archive);
+        int q = run(b, e, NULL, NULL, "INSERT OR IGNORE INTO removed VALUES (?, ?)", "ss", vault,
+                archive);
+        return q < 0 ? q
+                     : run(b, e, NULL, NULL, "DELETE FROM object WHERE vault = ? AND archive = ?",
+                               "ss", vault, archive);
 }
 
 /* ---- uploads that are being finished ---- */
@@ -290,6 +355,8 @@ int glacier_book_set_inventory(
         int q = run(b, e, NULL, NULL,
                 "DELETE FROM object WHERE vault = ? AND listed < ? AND created < ?", "sii", vault,
                 date, date - grace);
+        if (q == 0)
+                q = run(b, e, NULL, NULL, "INSERT OR REPLACE INTO known VALUES (?, 1)", "s", vault);
         return q < 0 ? q
                      : run(b, e, NULL, NULL, "INSERT OR REPLACE INTO inventory VALUES (?, ?)", "si",
                                vault, date);
@@ -306,12 +373,6 @@ int glacier_book_batch_end(struct glacier_book *b, int q, struct err *e)
                 return 0;
         (void)run(b, NULL, NULL, NULL, "ROLLBACK", ""); /* SQLite may have done so itself */
         return q;
-}
-
-static int one_number(void *ctx, sqlite3_stmt *row)
-{
-        *(int64_t *)ctx = sqlite3_column_int64(row, 0);
-        return 1;
 }
 
 int glacier_book_inventory(struct glacier_book *b, const char *vault, int64_t *ret, struct err *e)

@@ -15,10 +15,21 @@
 
 struct glacier_book;
 
-/* Made if it is not there. */
+/* Made if it is not there. -EPROTONOSUPPORT newer than we are. */
 int glacier_book_open(const char *path, struct glacier_book **ret, struct err *e);
 void glacier_book_close(struct glacier_book *b);
 DEFINE_CLEANUP(glacier_book_close, struct glacier_book *)
+
+/* Whether the book knows all that is in the vault: it did from the beginning (`empty`, when the
+ * vault is met for the first time), or has read an inventory since. A book that was lost and made
+ * anew does not. */
+int glacier_book_meet(struct glacier_book *b, const char *vault, bool empty, struct err *e);
+int glacier_book_complete(struct glacier_book *b, const char *vault, bool *ret, struct err *e);
+/* An object of that name is being made here: of such names it knows all in any case. */
+int glacier_book_begun(struct glacier_book *b, const char *vault, const char *name, struct err *e);
+/* 1 it was, 0 it was not, -errno. */
+int glacier_book_was_begun(
+        struct glacier_book *b, const char *vault, const char *name, struct err *e);
 
 struct glacier_object {
         char name[GLACIER_NAME_MAX];
@@ -29,7 +40,7 @@ struct glacier_object {
         int64_t listed;  /* when the last inventory that had it came, ns; 0: none yet */
 };
 
-/* Adds it, or replaces what is known of that archive. */
+/* Adds it, or replaces what is known of that archive; not what was forgotten. */
 int glacier_book_add(
         struct glacier_book *b, const char *vault, const struct glacier_object *o, struct err *e);
 /* The newest archive of that name. -ENOENT. */
@@ -38,6 +49,7 @@ int glacier_book_find(struct glacier_book *b, const char *vault, const char *nam
 /* The first name after `after` that begins with `prefix`, by bytes. -ENOENT: no more. */
 int glacier_book_next(struct glacier_book *b, const char *vault, const char *prefix,
         const char *after, struct glacier_object *ret, struct err *e);
+/* It was removed: an inventory from before that still has it, and does not bring it back. */
 int glacier_book_forget(
         struct glacier_book *b, const char *vault, const char *archive, struct err *e);
 

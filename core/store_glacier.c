@@ -97,7 +97,10 @@ int glacier_ready(struct glacier *g, struct err *e)
         bool known = *g->id;
         pthread_mutex_unlock(&g->lock);
         char id[33];
-        if (q < 0 || known || (q = glacier_describe(g, id, NULL, e)) < 0)
+        uint64_t n;
+        if (q < 0 || known || (q = glacier_describe(g, id, &n, e)) < 0)
+                return q;
+        if ((q = glacier_book_meet(g->book, id, n == 0, e)) < 0)
                 return q;
         pthread_mutex_lock(&g->lock);
         memcpy(g->id, id, sizeof id); /* of two that asked at once, both have the same */
@@ -137,6 +140,27 @@ static int glacier_init(struct store *s, struct err *e)
 
 /* ---- what is there ---- */
 
+/* -EREMOTE: only the inventory can tell. */
+static int check_complete(struct glacier *g, struct err *e)
+{
+        bool complete = false;
+        int q = glacier_book_complete(g->book, g->id, &complete, e);
+        return q < 0 || complete
+                       ? q
+                       : err_set(e, -EREMOTE,
+                                 "what the vault %s holds is not known here; its inventory must be "
+                                 "fetched first, which takes hours: autoglacier recover does it, "
+                                 "and verify asks for it",
+                                 g->vault);
+}
+
+/* The book has it not: does that mean that it is not there? 0: yes. */
+static int check_missing(struct glacier *g, const char *name, struct err *e)
+{
+        int q = glacier_book_was_begun(g->book, g->id, name, e);
+        return q != 0 ? MIN(q, 0) : check_complete(g, e);
+}
+
 static int find(struct glacier *g, const char *name, struct glacier_object *ret, struct err *e)
 {
         int q = glacier_ready(g, e);
@@ -147,7 +171,8 @@ static int find(struct glacier *g, const char *name, struct glacier_object *ret,
                 return q;
         int64_t date;
         char day[CLOCK_TEXT_MAX];
-        if ((q = glacier_book_inventory(g->book, g->id, &date, e)) < 0)
+        if ((q = check_missing(g, name, e)) < 0 ||
+                (q = glacier_book_inventory(g->book, g->id, &date, e)) < 0)
                 return q;
         clock_iso(date, day);
         return date ? err_set(e, -ENOENT, "%s is not in the vault %s as of its inventory of %s",
@@ -227,28 +252,6 @@ static int glacier_thaw(
         return q < 0 ? q : glacier_ask(g, *name ? &o : NULL, t, e);
 }
 
-/* A vault of which nothing is known here, and which is not empty, has to be asked first. */
-static int check_listed(struct glacier *g, struct err *e)
-{
-        struct glacier_object o;
-        int64_t date;
-        uint64_t n = 0;
-        char id[33];
-        int q = glacier_book_inventory(g->book, g->id, &date, e);
-        if (q < 0 || date != 0)
-                return q;
-        q = glacier_book_next(g->book, g->id, "", "", &o, e);
-        if (q != -ENOENT)
-                return q;
-        if ((q = glacier_describe(g, id, &n, e)) < 0)
-                return q;
-        return n == 0 ? 0
-                      : err_set(e, -EREMOTE,
-                                "what the vault %s holds is not known here; its inventory must be "
-                                "fetched first, which takes hours",
-                                g->vault);
-}
-
 static int glacier_list(
         struct store *s, const char *prefix, store_list_fn each, void *ctx, struct err *e)
 {
@@ -256,7 +259,7 @@ static int glacier_list(
         struct glacier_object o = {0};
         int q = glacier_ready(g, e);
         if (q == 0)
-                q = check_listed(g, e);
+                q = check_complete(g, e);
         while (q == 0 && (q = glacier_book_next(g->book, g->id, prefix, o.name, &o, e)) == 0) {
                 struct store_state st = state_of(&o);
                 st.hashed = STORE_HASH_NONE;
@@ -282,10 +285,11 @@ static int glacier_remove(struct store *s, const char *name, struct err *e)
 {
         struct glacier *g = glacier_of(s);
         struct glacier_object o;
+        unsigned n = 0;
         int q = glacier_ready(g, e);
-        while (q == 0 && (q = glacier_book_find(g->book, g->id, name, &o, e)) == 0)
+        for (; q == 0 && (q = glacier_book_find(g->book, g->id, name, &o, e)) == 0; n++)
                 q = remove_archive(g, &o, e);
-        return q == -ENOENT ? 0 : q;
+        return q == -ENOENT ? (n > 0 ? 0 : check_missing(g, name, e)) : q;
 }
 
 static uint64_t glacier_space(struct store *s _unused_)

@@ -80,7 +80,9 @@ int glacier_begin(
         if (q != -ENOENT)
                 return q < 0 ? q : err_set(e, -EEXIST, "%s is in the vault already", n->name);
         _cleanup_free_ struct upload *u = NULL;
-        if ((q = new_upload(s, n, "", &u, e)) < 0 || (q = initiate(g, u, n->description, e)) < 0)
+        if ((q = new_upload(s, n, "", &u, e)) < 0 ||
+                (q = glacier_book_begun(g->book, g->id, u->name, e)) < 0 ||
+                (q = initiate(g, u, n->description, e)) < 0)
                 return q;
         *ret = &steal(u)->base;
         return 0;

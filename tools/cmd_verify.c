@@ -40,6 +40,11 @@ static void seen(void *ctx, int64_t when, bool listed)
         }
 }
 
+static int ask_inventory(struct store *s, struct err *e)
+{
+        return store_thaw(s, "", &(struct store_thaw){.tier = "standard", .days = 1}, e);
+}
+
 /* A vault's list is as old as its inventory: takes a newer one in that has come, and asks for one
  * where that would tell more. */
 static int refresh(struct check *k, struct store *s, const struct catalog_archive *a, struct err *e)
@@ -52,7 +57,7 @@ static int refresh(struct check *k, struct store *s, const struct catalog_archiv
         if (q < 0 || st.access == STORE_THAWING || st.modified > clock_now() - 2 * day ||
                 a->stored > clock_now() - 2 * day)
                 return q;
-        q = store_thaw(s, "", &(struct store_thaw){.tier = "standard", .days = 1}, e);
+        q = ask_inventory(s, e);
         if (q == 0)
                 cli_say(k->cli,
                         "asked for a newer inventory of %s; it comes in some hours, and a verify "
@@ -107,6 +112,8 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
         progress_begin(&k->progress, "verifying");
         q = (k->keyring ? verify_data : verify_objects)(k->cli->catalog, s, a, &p, e);
         progress_clear(&k->progress);
+        if (q == -EREMOTE && s->traits.inventory && ask_inventory(s, NULL) == 0)
+                err_hint(e, "it was asked for now: verify again in some hours");
         return q;
 }
 

@@ -241,6 +241,19 @@ class InVault(Cold, MountCase):
         self.assertIn("0 damaged", until_done)
         self.assertIn("by its inventory of 20", self.cli(self.machine("two"), "verify"))
 
+    def test_book_of_names_that_was_lost_comes_back_from_the_inventory(self):
+        m, top = self.machine(), self.sources(1)
+        self.cli(m, "backup", "-m", "words", top)
+        for name in os.listdir(m.data):
+            if name.startswith("vaults.db"):
+                os.unlink(os.path.join(m.data, name))
+        self.assertIn("verify again in some hours", self.cli(m, "verify", status=1))
+        self.assertIn("inventory", self.cli(m, "delete", "--yes", "latest", status=1))
+        self.server.advance(THAW + 1)
+        self.assertIn("by its inventory of 20", self.cli(m, "verify"))
+        self.cli(m, "delete", "--yes", "latest")
+        self.assertEqual(self.objects(), 0)
+
     def test_archive_that_somebody_deleted_is_missed_with_the_next_inventory(self):
         m, top = self.machine(), self.sources(1)
         self.cli(m, "backup", "-m", "words", top)

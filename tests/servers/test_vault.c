@@ -543,7 +543,8 @@ static void new_machine_learns_names_from_the_inventory(void **state)
         move_out(u);
         move_in(u);
         FAILS(-EREMOTE, "inventory", store_list(u->s, "", add_name, NULL, E));
-        FAILS(-ENOENT, "inventory", store_state(u->s, NAME, &st, E));
+        FAILS(-EREMOTE, "inventory", store_state(u->s, NAME, &st, E));
+        FAILS(-EREMOTE, "inventory", store_remove(u->s, NAME, E));
         assert_int_equal(access_of(u->s, ""), STORE_COLD);
         take_inventory(u->s);
         expect_names(u->s, "archives/", NAME " ");
@@ -554,6 +555,38 @@ static void new_machine_learns_names_from_the_inventory(void **state)
         OK(store_state(u->s, "", &st, E));
         assert_true(st.modified > 0);
         retrieve(u->s, &everything);
+        free(d);
+}
+
+static void machine_that_comes_later_knows_what_it_made_itself(void **state)
+{
+        struct setup *u = *state, other = {0};
+        uint8_t *d = content(MiB);
+        struct store_upload *up;
+        struct store_new n = new_object;
+        n.name = "archives/ffffffff/mine";
+        store_object(u->s, d, MiB);
+        memcpy(other.url, u->url, sizeof other.url);
+        move_in(&other);
+        OK(store_begin(other.s, &n, &up, E));
+        store_abort(up);
+        FAILS(-ENOENT, n.name, store_state(other.s, n.name, &(struct store_state){0}, E));
+        OK(store_remove(other.s, n.name, E));
+        FAILS(-EREMOTE, "inventory", store_remove(other.s, NAME, E));
+        move_out(&other);
+        free(d);
+}
+
+static void what_was_removed_is_not_brought_back_by_an_old_inventory(void **state)
+{
+        struct setup *u = *state;
+        uint8_t *d = content(MiB);
+        control("settings", "{\"inventory_every\": 80000}");
+        store_object(u->s, d, MiB);
+        control("advance", "80001");
+        OK(store_remove(u->s, NAME, E));
+        take_inventory(u->s);
+        expect_names(u->s, "", "");
         free(d);
 }
 
@@ -624,6 +657,8 @@ int main(void)
                 TEST(damaged_output_is_fetched_again),
                 TEST(refusals_say_what_to_do),
                 TEST(new_machine_learns_names_from_the_inventory),
+                TEST(machine_that_comes_later_knows_what_it_made_itself),
+                TEST(what_was_removed_is_not_brought_back_by_an_old_inventory),
                 TEST(empty_vault_needs_no_inventory),
                 TEST(inventory_that_lags_forgets_nothing_new),
                 TEST(what_others_deleted_is_forgotten_with_the_inventory),
