@@ -14,6 +14,7 @@
 #include "tree.h"
 
 #include <pthread.h>
+#include <time.h>
 
 int __wrap_stores_open(const struct config *config, const char *url, const char *storage_class,
         struct store **ret, struct err *e);
@@ -450,6 +451,82 @@ static void stopped_it_goes_on_where_it_was(void **state)
         free(id);
 }
 
+static void outside_the_window_it_is_packed_and_not_sent(void **state)
+{
+        struct home *h = *state;
+        char more[160];
+        time_t now = time(NULL) + 2 * 3600, then = now + 3600;
+        struct tm a, b;
+        localtime_r(&now, &a);
+        localtime_r(&then, &b);
+        (void)snprintf(more, sizeof more, SMALL ", \"UPLOAD_WINDOW\": \"%02d:%02d-%02d:%02d\"",
+                a.tm_hour, a.tm_min, b.tm_hour, b.tm_min);
+        close_home(h);
+        set_config(h, more);
+        open_home(h);
+        stage(12);
+        char *id = commit(h);
+        struct err e = {0};
+        must(engine_start(h->engine, &e), &e);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "UPLOAD_WINDOW"));
+        tree_sh("test -n \"$(ls -A $T/data/spool)\" && ! grep -q ^part $T/remote/log");
+        close_home(h);
+        set_config(h, SMALL ", \"UPLOAD_WINDOW\": \"00:00-00:00\"");
+        open_home(h);
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        free(id);
+}
+
+static void a_rate_holds_back_what_is_sent(void **state)
+{
+        struct home *h = *state;
+        close_home(h);
+        set_config(h, SMALL ", \"UPLOAD_RATE_LIMIT\": \"10MiB\"");
+        open_home(h);
+        stage(22);
+        char *id = commit(h);
+        int64_t began = clock_monotonic();
+        run_to_the_end(h, id);
+        assert_true(clock_monotonic() - began > 19 * CLOCK_NSEC / 10);
+        check_stored(h, id);
+        free(id);
+}
+
+static void a_disk_without_room_for_the_spool_is_waited_for(void **state)
+{
+        struct home *h = *state;
+        if (!tree_is_root() ||
+                tree_status("mount -t tmpfs -o size=10M none $T/data/spool 2>/dev/null") != 0)
+                return;
+        stage(22);
+        char *id = commit(h);
+        struct err e = {0};
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        assert_true(says(h, id, "room on the disk"));
+        tree_sh("mount -o remount,size=25M $T/data/spool");
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        tree_sh("umount $T/data/spool");
+        free(id);
+}
+
+static void a_service_that_is_away_at_first_is_waited_for(void **state)
+{
+        struct home *h = *state;
+        stage(1);
+        char *id = commit(h);
+        struct err e = {0};
+        tree_sh("echo '* 11' > $T/remote/fail");
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        assert_int_equal(state_of(h, id), ARCHIVE_WAITING);
+        assert_true(says(h, id, "the service is away"));
+        tree_sh("rm $T/remote/fail");
+        run_to_the_end(h, id);
+        check_stored(h, id);
+        free(id);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -463,6 +540,10 @@ int main(int argc, char **argv)
                 T(a_spool_that_lost_a_volume_packs_it_again),
                 T(a_spool_that_rots_packs_again),
                 T(stopped_it_goes_on_where_it_was),
+                T(outside_the_window_it_is_packed_and_not_sent),
+                T(a_rate_holds_back_what_is_sent),
+                T(a_disk_without_room_for_the_spool_is_waited_for),
+                T(a_service_that_is_away_at_first_is_waited_for),
         };
         if (argc > 1)
                 cmocka_set_test_filter(argv[1]);
