@@ -55,6 +55,7 @@ struct catalog_archive {
         uint64_t bytes;                                 /* sum of file sizes */
         uint64_t tar_bytes;                             /* whole tar stream so far */
         uint64_t stored_bytes;                          /* sealed bytes confirmed so far */
+        uint64_t sealed_bytes;                          /* of all volumes; 0 until packed */
         uint64_t sums_bytes;                            /* size of SHA512SUMS */
         uint64_t n_warnings, n_returned;
         uint64_t todo_bytes; /* expected bytes to read, an estimate; 0 unknown */

@@ -236,7 +236,8 @@ int catalog_archive_restart(struct catalog *c, const char *id, struct err *e)
                 q = catalog_exec(c, e,
                         "UPDATE archive SET packed = 0, n_files = 0, n_dirs = 0, n_links = 0, "
                         "n_hardlinks = 0, "
-                        "bytes = 0, tar_bytes = 0, stored_bytes = 0, sums_bytes = 0, n_returned = "
+                        "bytes = 0, tar_bytes = 0, stored_bytes = 0, sealed_bytes = 0, sums_bytes "
+                        "= 0, n_returned = "
                         "0, read_bytes = 0, "
                         "rate = 0 WHERE row = ?1",
                         "i", row);

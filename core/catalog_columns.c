@@ -58,6 +58,7 @@ static const struct column {
         COLUMN(n_links, UNSIGNED, COLUMNS_UPDATE), COLUMN(n_hardlinks, UNSIGNED, COLUMNS_UPDATE),
         COLUMN(bytes, UNSIGNED, COLUMNS_UPDATE), COLUMN(tar_bytes, UNSIGNED, COLUMNS_UPDATE),
         COLUMN(stored_bytes, UNSIGNED, COLUMNS_UPDATE | COLUMNS_PROGRESS),
+        COLUMN(sealed_bytes, UNSIGNED, COLUMNS_UPDATE),
         COLUMN(sums_bytes, UNSIGNED, COLUMNS_UPDATE),
         COLUMN(n_warnings, UNSIGNED, COLUMNS_ADD), /* catalog_event() counts */
         COLUMN(n_returned, UNSIGNED, COLUMNS_UPDATE),

@@ -176,6 +176,8 @@ static int pack_everything(struct run *r, struct err *e)
         r->pack = NULL;
         r->a.stored_bytes = run_sent(r);
         r->a.packed = true;
+        if ((q = volumes_sealed(r, &r->a.sealed_bytes, e)) < 0)
+                return q;
         if ((q = keep_counts(r, e)) < 0 || (q = catalog_archive_update(r->catalog, &r->a, e)) < 0)
                 return q;
         return log_grow(r, false, e);

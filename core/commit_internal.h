@@ -130,7 +130,8 @@ int volumes_open(struct run *r, struct err *e); /* store, recipients, finished v
 int volumes_pack(struct run *r, struct err *e); /* the pipeline, ready at `cut` */
 int volumes_put_manifest(struct run *r, struct err *e); /* the manifest as an object of its own */
 int volumes_forget(struct run *r, struct err *e);       /* removes everything sent so far */
-void volumes_sweep(struct run *r);                      /* uploads that nobody wants */
+int volumes_sealed(struct run *r, uint64_t *ret, struct err *e); /* bytes of all volumes */
+void volumes_sweep(struct run *r);                               /* uploads that nobody wants */
 void volumes_close(struct run *r);
 char *run_volume_name(const struct run *r, unsigned number); /* the caller frees it */
 struct catalog_volume run_volume_row(const struct run *r, const struct pack_volume *v);

@@ -409,6 +409,17 @@ int volumes_forget(struct run *r, struct err *e)
                                                   : forget_sent(r, v, n, manifest, e);
 }
 
+int volumes_sealed(struct run *r, uint64_t *ret, struct err *e)
+{
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n;
+        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        *ret = 0;
+        for (size_t i = 0; q == 0 && i < n; i++)
+                *ret += v[i].size;
+        return q;
+}
+
 /* Uploads that a killed run left and nobody wants. */
 void volumes_sweep(struct run *r)
 {

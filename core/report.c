@@ -26,6 +26,9 @@ bool report_is_running(const struct catalog_archive *a)
 
 int64_t report_seconds_left(const struct catalog_archive *a)
 {
+        if (a->state == ARCHIVE_UPLOADING && a->rate > 0 && a->sealed_bytes > a->stored_bytes &&
+                report_is_running(a))
+                return (int64_t)((a->sealed_bytes - a->stored_bytes) / a->rate);
         if (a->state != ARCHIVE_GATHERING || a->rate == 0 || a->todo_bytes < a->read_bytes ||
                 !report_is_running(a))
                 return -1;
@@ -110,6 +113,16 @@ static const char *step(const struct catalog_archive *a)
         }
 }
 
+static void add_left(struct buf *b, const struct catalog_archive *a)
+{
+        int64_t left = report_seconds_left(a);
+        if (left < 0)
+                return;
+        buf_adds(b, ", ");
+        add_words(b, left * CLOCK_NSEC);
+        buf_adds(b, " left");
+}
+
 static void add_read(struct buf *b, const struct catalog_archive *a)
 {
         if (a->read_bytes == 0 && a->todo_bytes == 0)
@@ -126,11 +139,28 @@ static void add_read(struct buf *b, const struct catalog_archive *a)
                 add_bytes(b, a->rate);
                 buf_adds(b, "/s");
         }
-        int64_t left = report_seconds_left(a);
-        if (left >= 0) {
+        if (a->state == ARCHIVE_GATHERING)
+                add_left(b, a);
+        buf_addc(b, '\n');
+}
+
+static void add_stored(struct buf *b, const struct catalog_archive *a)
+{
+        if (a->stored_bytes == 0)
+                return;
+        label(b, "stored");
+        add_bytes(b, a->stored_bytes);
+        if (a->sealed_bytes > 0) {
+                buf_adds(b, " of ");
+                add_bytes(b, a->sealed_bytes);
+        } else {
+                buf_adds(b, " so far");
+        }
+        if (a->rate > 0 && a->state == ARCHIVE_UPLOADING && report_is_running(a)) {
                 buf_adds(b, ", ");
-                add_words(b, left * CLOCK_NSEC);
-                buf_adds(b, " left");
+                add_bytes(b, a->rate);
+                buf_adds(b, "/s");
+                add_left(b, a);
         }
         buf_addc(b, '\n');
 }
@@ -206,11 +236,7 @@ static void add_job(struct buf *b, const struct catalog_archive *a)
                             "takes it up\n");
         }
         add_read(b, a);
-        if (a->stored_bytes > 0) {
-                label(b, "stored");
-                add_bytes(b, a->stored_bytes);
-                buf_adds(b, " so far\n");
-        }
+        add_stored(b, a);
         add_sources(b, a);
         add_error(b, a);
         if (a->n_warnings > 0) {

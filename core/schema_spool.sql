@@ -8,6 +8,9 @@ ALTER TABLE volume ADD COLUMN upload TEXT NOT NULL DEFAULT '';
 ALTER TABLE part ADD COLUMN sha256 BLOB;
 ALTER TABLE part ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
 
+-- Of all volumes together; 0 until everything is packed.
+ALTER TABLE archive ADD COLUMN sealed_bytes INTEGER NOT NULL DEFAULT 0;
+
 -- Stores where an upload of ours may be left that no row wants any more: to be looked at again.
 CREATE TABLE litter (
         store_url TEXT NOT NULL,

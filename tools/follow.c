@@ -29,7 +29,7 @@ static void show(struct follow *f)
         if (a.state == ARCHIVE_GATHERING)
                 progress_show_rate(&f->reading, a.read_bytes, a.todo_bytes, a.rate);
         if (a.state == ARCHIVE_UPLOADING)
-                progress_show(&f->storing, a.stored_bytes, 0);
+                progress_show(&f->storing, a.stored_bytes, a.sealed_bytes);
         catalog_archive_done(&a);
 }
 
