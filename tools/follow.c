@@ -19,7 +19,19 @@ struct follow {
         pthread_cond_t cond;
         bool over, told;
         struct progress reading, storing;
+        char waits[ERR_TEXT_MAX]; /* what was said last of what stands in the way */
 };
+
+/* Once for each reason; that only a count in it moves on is no news. */
+static void say_waiting(struct follow *f, const char *why)
+{
+        if (strncmp(f->waits, why, 40) == 0)
+                return;
+        (void)snprintf(f->waits, sizeof f->waits, "%s", why);
+        progress_clear(&f->reading);
+        progress_clear(&f->storing);
+        (void)fprintf(stderr, "autoglacier: waiting, and going on by itself: %s\n", why);
+}
 
 static void show(struct follow *f)
 {
@@ -30,6 +42,8 @@ static void show(struct follow *f)
                 progress_show_rate(&f->reading, a.read_bytes, a.todo_bytes, a.rate);
         if (a.state == ARCHIVE_UPLOADING)
                 progress_show(&f->storing, a.stored_bytes, a.sealed_bytes);
+        if (a.state == ARCHIVE_WAITING && *a.error)
+                say_waiting(f, a.error);
         catalog_archive_done(&a);
 }
 
