@@ -85,7 +85,7 @@ struct run {
         /* Only where the store is reached over a network. */
         struct watch watch;
         struct spool *spool;
-        struct sender *sender;
+        struct sender *sender; /* set under watch.side_lock */
         bool littering; /* a note in the catalogue says that uploads may be left */
 
         struct pack *pack;

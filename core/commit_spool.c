@@ -102,6 +102,16 @@ static uint32_t part_size(const struct run *r)
         return store_part_size(r->store, r->a.volume_size);
 }
 
+/* The watch looks at it. */
+static struct sender *set_sender(struct run *r, struct sender *s)
+{
+        pthread_mutex_lock(&r->watch.side_lock);
+        struct sender *before = r->sender;
+        r->sender = s;
+        pthread_mutex_unlock(&r->watch.side_lock);
+        return before;
+}
+
 static int start_sender(struct run *r, struct err *e)
 {
         const struct config *c = r->env->config;
@@ -121,7 +131,12 @@ static int start_sender(struct run *r, struct err *e)
                         .trouble = watch_trouble,
                         .ctx = r},
         };
-        return sender_start(&p, &r->sender, e);
+        struct sender *s = NULL;
+        int q = sender_start(&p, &s, e);
+        if (q < 0)
+                return q;
+        set_sender(r, s);
+        return 0;
 }
 
 /* A volume of which the spool lost something is packed again, and all after it. */
@@ -270,8 +285,7 @@ void spooling_sink(struct pack_sink *sink)
 
 void spooling_close(struct run *r)
 {
-        sender_free(r->sender);
-        r->sender = NULL;
+        sender_free(set_sender(r, NULL)); /* its threads need the lock to end */
         spool_close(r->spool);
         r->spool = NULL;
 }
