@@ -86,7 +86,7 @@ struct run {
         struct watch watch;
         struct spool *spool;
         struct sender *sender; /* set under watch.side_lock */
-        bool littering; /* a note in the catalogue says that uploads may be left */
+        bool littering;        /* a note in the catalogue says that uploads may be left */
 
         struct pack *pack;
         struct tar_writer *tar;
