@@ -244,6 +244,15 @@ int glacier_book_find(struct glacier_book *b, const char *vault, const char *nam
         return q == 0 ? err_set(e, -ENOENT, "no archive is known to hold %s", name) : MIN(q, 0);
 }
 
+int glacier_book_find_other(struct glacier_book *b, const char *vault,
+        const struct glacier_object *than, struct glacier_object *ret, struct err *e)
+{
+        int q = run(b, e, one_object, ret,
+                SELECT_OBJECT "WHERE vault = ? AND name = ? AND archive <> ? LIMIT 1", "sss", vault,
+                than->name, than->archive);
+        return q == 0 ? err_set(e, -ENOENT, "there is no other") : MIN(q, 0);
+}
+
 int glacier_book_next(struct glacier_book *b, const char *vault, const char *prefix,
         const char *after, struct glacier_object *ret, struct err *e)
 {
@@ -283,14 +292,42 @@ int glacier_book_find_finishing(struct glacier_book *b, const char *vault, const
         return q == 0 ? err_set(e, -ENOENT, "the upload was not being finished") : MIN(q, 0);
 }
 
+struct unfinished {
+        char *upload;
+        struct glacier_object *o;
+};
+
+static int one_unfinished(void *ctx, sqlite3_stmt *row)
+{
+        const struct unfinished *u = ctx;
+        text(row, 6, u->upload, GLACIER_ID_MAX);
+        return one_object(u->o, row);
+}
+
+int glacier_book_find_unfinished(struct glacier_book *b, const char *vault, const char *name,
+        char ret_upload[GLACIER_ID_MAX], struct glacier_object *ret, struct err *e)
+{
+        struct unfinished u = {ret_upload, ret};
+        int q = run(b, e, one_unfinished, &u,
+                "SELECT '', name, size, tree_hash, created, 0, upload FROM finishing"
+                " WHERE vault = ? AND name = ? LIMIT 1",
+                "ss", vault, name);
+        return q == 0 ? err_set(e, -ENOENT, "nothing of that name was being finished") : MIN(q, 0);
+}
+
+int glacier_book_forget_finishing(
+        struct glacier_book *b, const char *vault, const char *upload, struct err *e)
+{
+        return run(b, e, NULL, NULL, "DELETE FROM finishing WHERE vault = ? AND upload = ?", "ss",
+                vault, upload);
+}
+
 /* The object is there before its note goes: a crash in between leaves a note that does no harm. */
 int glacier_book_finished(struct glacier_book *b, const char *vault, const char *upload,
         const struct glacier_object *o, struct err *e)
 {
         int q = glacier_book_add(b, vault, o, e);
-        return q < 0 ? q
-                     : run(b, e, NULL, NULL, "DELETE FROM finishing WHERE vault = ? AND upload = ?",
-                               "ss", vault, upload);
+        return q < 0 ? q : glacier_book_forget_finishing(b, vault, upload, e);
 }
 
 /* ---- jobs ---- */

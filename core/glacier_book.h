@@ -46,6 +46,9 @@ int glacier_book_add(
 /* The newest archive of that name. -ENOENT. */
 int glacier_book_find(struct glacier_book *b, const char *vault, const char *name,
         struct glacier_object *ret, struct err *e);
+/* Another archive of the same name, that a newer one has replaced. -ENOENT: none. */
+int glacier_book_find_other(struct glacier_book *b, const char *vault,
+        const struct glacier_object *than, struct glacier_object *ret, struct err *e);
 /* The first name after `after` that begins with `prefix`, by bytes. -ENOENT: no more. */
 int glacier_book_next(struct glacier_book *b, const char *vault, const char *prefix,
         const char *after, struct glacier_object *ret, struct err *e);
@@ -60,6 +63,11 @@ int glacier_book_finishing(struct glacier_book *b, const char *vault, const char
 /* What was noted so. -ENOENT. */
 int glacier_book_find_finishing(struct glacier_book *b, const char *vault, const char *upload,
         struct glacier_object *ret, struct err *e);
+/* A note for an object of that name, and the id of its upload. -ENOENT. */
+int glacier_book_find_unfinished(struct glacier_book *b, const char *vault, const char *name,
+        char ret_upload[GLACIER_ID_MAX], struct glacier_object *ret, struct err *e);
+int glacier_book_forget_finishing(
+        struct glacier_book *b, const char *vault, const char *upload, struct err *e);
 /* The answer is here: adds the object and forgets the note, in one. */
 int glacier_book_finished(struct glacier_book *b, const char *vault, const char *upload,
         const struct glacier_object *o, struct err *e);

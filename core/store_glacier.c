@@ -280,6 +280,14 @@ static int remove_archive(struct glacier *g, const struct glacier_object *o, str
         return q < 0 && q != -ENOENT ? q : glacier_book_forget(g->book, g->id, o->archive, e);
 }
 
+void glacier_remove_others(struct glacier *g, const struct glacier_object *o)
+{
+        struct glacier_object other;
+        while (glacier_book_find_other(g->book, g->id, o, &other, NULL) == 0)
+                if (remove_archive(g, &other, NULL) < 0)
+                        break; /* rights that normal work does not need, or the line is cut */
+}
+
 /* All of that name: an upload that was repeated may have left an older one. */
 static int glacier_remove(struct store *s, const char *name, struct err *e)
 {

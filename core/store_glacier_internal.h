@@ -47,6 +47,10 @@ int glacier_ready(struct glacier *g, struct err *e);
 /* Asks for the vault's description: its id, and how many archives its last inventory had. */
 int glacier_describe(struct glacier *g, char ret_id[33], uint64_t *ret_archives, struct err *e);
 
+/* Older archives of the name that `o` has replaced. Where they may not be removed they stay, and
+ * nobody reads them. */
+void glacier_remove_others(struct glacier *g, const struct glacier_object *o);
+
 /* store_glacier_upload.c */
 int glacier_begin(
         struct store *s, const struct store_new *n, struct store_upload **ret, struct err *e);

@@ -1,4 +1,5 @@
 #include "clock.h"
+#include "crash.h"
 #include "glacier_text.h"
 #include "store_glacier_internal.h"
 
@@ -221,6 +222,7 @@ static int initiate(struct glacier *g, const struct glacier_object *o, struct gl
                         g->vault);
         if (q < 0)
                 return q;
+        crash_point("vault-asked");
         if (!http_header(&a.http, "x-amz-job-id", wanted->id, sizeof wanted->id) || !*wanted->id)
                 return err_set(e, -EPROTO, "%s gives no id for a retrieval", aws_host(g->aws));
         return glacier_book_set_job(g->book, g->id, wanted, e);

@@ -44,6 +44,8 @@ static int new_upload(struct store *s, const struct store_new *n, const char *id
         return 0;
 }
 
+static int complete(struct glacier *g, const char *id, struct glacier_object *o, struct err *e);
+
 /* ---- beginning ---- */
 
 static int initiate(struct glacier *g, struct upload *u, const char *text, struct err *e)
@@ -68,6 +70,23 @@ static int initiate(struct glacier *g, struct upload *u, const char *text, struc
         return 0;
 }
 
+/* What an earlier run finished, without having seen the answer, is known before it is replaced:
+ * otherwise it would stay for ever. */
+static int settle_unfinished(struct glacier *g, const char *name, struct err *e)
+{
+        char upload[GLACIER_ID_MAX];
+        struct glacier_object o;
+        int q;
+        while ((q = glacier_book_find_unfinished(g->book, g->id, name, upload, &o, e)) == 0) {
+                q = complete(g, upload, &o, e);
+                if (q == -EAGAIN || q == -EBUSY || q == -ECANCELED)
+                        return q;
+                if (q < 0 && (q = glacier_book_forget_finishing(g->book, g->id, upload, e)) < 0)
+                        return q; /* the vault does not know it: it was never finished */
+        }
+        return q == -ENOENT ? 0 : q;
+}
+
 int glacier_begin(
         struct store *s, const struct store_new *n, struct store_upload **ret, struct err *e)
 {
@@ -75,6 +94,8 @@ int glacier_begin(
         struct glacier_object there;
         int q = glacier_ready(g, e);
         if (q < 0)
+                return q;
+        if (n->replace && (q = settle_unfinished(g, n->name, e)) < 0)
                 return q;
         q = n->replace ? -ENOENT : glacier_book_find(g->book, g->id, n->name, &there, e);
         if (q != -ENOENT)
@@ -142,8 +163,6 @@ static int tell_page(struct glacier *g, const struct upload *u, char marker[GLAC
 
 /* The vault does not know the upload: perhaps it was finished, and the answer was lost. Asking once
  * more is harmless: within hours the vault gives the same archive's id again. */
-static int complete(struct glacier *g, const char *id, struct glacier_object *o, struct err *e);
-
 static int finish_lost(struct glacier *g, const char *token, struct err *e)
 {
         struct glacier_object o = {0};
@@ -260,6 +279,8 @@ int glacier_finish(struct store_upload *base, uint64_t size, const uint8_t tree_
         int q = glacier_book_finishing(g->book, g->id, u->id, &o, e);
         if (q == 0)
                 q = complete(g, u->id, &o, e);
+        if (q == 0)
+                glacier_remove_others(g, &o);
         if (q == 0 && ret_address)
                 (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s",
                         o.name); /* the book knows the archive's id */
