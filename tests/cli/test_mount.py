@@ -1,4 +1,5 @@
 """mount, umount, stop, unlock, and what commands do beside a mount."""
+import errno
 import json
 import os
 import shutil
@@ -198,6 +199,17 @@ class Unlock(MountCase):
         self.ag("verify", "--data")
         self.ag("unlock", "--lock")
         self.ag("restore", "latest", "--to", "no", status=1, say="is locked")
+
+    def test_the_mount_reads_files_only_while_it_is_unlocked(self):
+        name = os.listdir(os.path.join(self.point, "archives"))
+        name.remove("STATUS.txt")
+        path = os.path.join(self.point, "archives", name[0], "files", self.path("f")[1:])
+        with self.assertRaises(OSError) as locked:
+            open(path, "rb").close()
+        self.assertEqual(errno.errorcode[locked.exception.errno], "ENOKEY")
+        self.ag("unlock", "--passphrase-file", "pw")
+        with open(path, "rb") as f:
+            self.assertEqual(f.read(), b"text")
 
     def test_a_wrong_passphrase_is_refused_and_the_right_one_stays(self):
         self.ag("unlock", "--passphrase-file", "pw")

@@ -1,6 +1,7 @@
 """The command line itself: help, wrong usage, exit statuses, what is said where."""
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -132,6 +133,42 @@ class Mistakes(CliCase):
             self.assertNotIn("not-to-be-seen", out)
             self.assertNotIn("neither-this", out)
             self.assertIn("********", out)
+
+
+class BrokenCatalogue(CliCase):
+    COMMANDS = (["status"], ["list"], ["show", "latest"], ["find", "f"], ["backup", "-m", "x", "f"], ["mount"], ["verify"])
+
+    def setUp(self):
+        super().setUp()
+        self.keys()
+        self.write("f", "text")
+        self.backup("f")
+        self.catalog = os.path.join(self.data, "catalog.db")
+
+    def test_one_of_a_newer_version_is_left_alone(self):
+        with sqlite3.connect(self.catalog) as c:
+            c.execute("PRAGMA user_version = 9999")
+        c.close()
+        before = self.read(self.catalog)
+        for words in self.COMMANDS:
+            self.ag(*words, status=1, say="newer")
+        self.assertEqual(self.read(self.catalog), before)
+
+    def test_a_corrupt_one_is_named_and_left_alone(self):
+        for garbage in (b"this is no database, whatever its name says. " * 200, self.read(self.catalog)[:5000]):
+            with open(self.catalog, "wb") as f:
+                f.write(garbage)
+            for words in self.COMMANDS:
+                self.ag(*words, status=1, say="catalog.db")
+            self.assertEqual(self.read(self.catalog), garbage)
+
+    def test_a_data_folder_that_cannot_be_read_is_named(self):
+        if os.geteuid() == 0:
+            self.skipTest("root reads everything")
+        os.chmod(self.data, 0)
+        self.addCleanup(os.chmod, self.data, 0o700)
+        self.ag("list", status=1, say=self.data)
+        self.ag("backup", "-m", "x", "f", status=1, say=self.data)
 
 
 if __name__ == "__main__":
