@@ -3,10 +3,12 @@
 #include "as_of_cli.h"
 #include "catalog.h"
 #include "clock.h"
+#include "import.h"
 #include "keyring.h"
 #include "progress.h"
 #include "restore.h"
 #include "restore_files.h"
+#include "restore_imported.h"
 #include "store.h"
 #include "stores.h"
 #include "thawed.h"
@@ -199,18 +201,20 @@ static int run(struct cli *cli)
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
                 q = check_stored(&a, &e);
-        if (q == 0 && !dry)
+        bool imported = q == 0 && !dry && import_is_imported(&a);
+        if (q == 0 && !dry && !imported)
                 q = is_cold(cli, &a, &cold, &e);
         if (q == 0)
-                q = dry    ? dry_run(cli, &a, paths, &e)
-                    : cold ? restore_cold(cli, &a, paths, &e)
-                           : restore(cli, &a, paths, &done, &e);
+                q = dry        ? dry_run(cli, &a, paths, &e)
+                    : imported ? restore_imported(cli, &a, paths, &e)
+                    : cold     ? restore_cold(cli, &a, paths, &e)
+                               : restore(cli, &a, paths, &done, &e);
         catalog_archive_done(&a);
         if (q == -EEXIST && !cli_flag(cli, "overwrite"))
                 err_hint(&e, "name another folder with --to, or replace with --overwrite");
         if (q < 0)
                 return cli_fail(cli, &e);
-        if (dry || cold)
+        if (dry || cold || imported)
                 return q;
         char bytes[CLOCK_TEXT_MAX];
         clock_bytes_words(done.bytes, bytes);

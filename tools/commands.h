@@ -12,6 +12,7 @@ extern const struct cli_command cmd_delete;
 extern const struct cli_command cmd_files;
 extern const struct cli_command cmd_find;
 extern const struct cli_command cmd_genkeys;
+extern const struct cli_command cmd_import;
 extern const struct cli_command cmd_init;
 extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_mount;

@@ -25,6 +25,7 @@ static const struct cli_command *const commands[] = {
         &cmd_decrypt,
         &cmd_delete,
         &cmd_cost,
+        &cmd_import,
         &cmd_config,
 };
 
