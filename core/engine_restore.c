@@ -6,6 +6,7 @@
 #include "cost.h"
 #include "report.h"
 #include "thaw.h"
+#include "words.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -67,13 +68,16 @@ static int prepare(struct engine *g, struct catalog *c, const struct catalog_arc
 
 static void note_request(struct catalog *c, const struct catalog_restore *r)
 {
-        char text[512], bytes[CLOCK_TEXT_MAX], price[48] = "";
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char bytes[CLOCK_TEXT_MAX];
         clock_bytes_words(r->todo_bytes, bytes);
-        if (r->price > 0)
-                (void)snprintf(price, sizeof price, ", about %.2f USD", r->price); /* fits */
-        (void)snprintf(text, sizeof text, "restore asked for: %s, %" PRIu64 " files, %s%s", r->tier,
-                r->todo_files, bytes, price);                /* fits */
-        (void)catalog_event(c, r->archive, 'i', text, NULL); /* the row itself tells it too */
+        buf_addf(&b, "restore asked for: %s, %s, %s", r->tier, WORDS(r->todo_files, "file", NULL),
+                bytes);
+        if (r->price > 0) {
+                buf_adds(&b, ", for about ");
+                cost_words(&b, &(struct cost_sum){.usd = r->price});
+        }
+        (void)catalog_event(c, r->archive, 'i', buf_str(&b), NULL); /* the row tells it too */
 }
 
 int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_t *ret_row,

@@ -65,12 +65,12 @@ static int add_tiers(struct buf *b, const struct config *config, const struct ca
 int report_restore_quote(const struct config *config, const struct catalog_archive *a,
         const struct thaw_plan *plan, struct buf *ret, struct err *e)
 {
-        const struct cost_retrieval what = {
-                .objects = plan->n, .thawed = plan->thaw, .fetched = plan->fetch};
+        struct cost_retrieval what;
+        thaw_amount(a, plan, &what);
         buf_addf(ret, "%s: %s, %s\n", a->name, WORDS(plan->n_files, "file", NULL),
                 BYTES(plan->bytes));
-        buf_addf(ret, "    fetches %s of %s (%s)\n", BYTES(plan->fetch),
-                WORDS(plan->n, "object", NULL), BYTES(plan->thaw));
+        buf_addf(ret, "    fetches %s of %s (%s to be thawed)\n", BYTES(plan->fetch),
+                WORDS(plan->n, "object", NULL), BYTES(what.thawed));
         int q = add_tiers(ret, config, a, &what, e);
         return q == 0 && buf_oom(ret) ? err_oom(e) : q;
 }
@@ -142,8 +142,10 @@ static void add_restore(struct buf *b, const struct catalog_restore *r)
         add_paths(b, r);
         label(b, "tier");
         buf_adds(b, r->tier);
-        if (r->price > 0)
-                buf_addf(b, ", about %.2f USD", r->price);
+        if (r->price > 0) {
+                buf_adds(b, ", about ");
+                cost_words(b, &(struct cost_sum){.usd = r->price});
+        }
         buf_addc(b, '\n');
         add_when(b, r);
         label(b, "fetched");
@@ -200,7 +202,7 @@ int report_restore_help(struct catalog *c, const struct config *config,
         int q = catalog_volumes(c, a->id, &v, &whole.n, e);
         for (size_t i = 0; q == 0 && i < whole.n; i++)
                 whole.thaw += v[i].size;
-        whole.fetch = whole.thaw;
+        whole.fetch = whole.range = whole.thaw;
         buf_adds(ret,
                 "# Write into this file what shall be readable below files/:\n"
                 "#   echo \"photos/2026\" > .restore     files and folders; \"…\" around names "

@@ -10,7 +10,8 @@
 
 #define FIRST_LOOK_NS (CLOCK_NSEC / 2)
 #define LAST_LOOK_NS  (600 * CLOCK_NSEC)
-#define KEY_LOOK_NS   (5 * CLOCK_NSEC)
+#define KEY_LOOK_NS   (5 * CLOCK_NSEC) /* at least, and a minute at most: unlocking tells us */
+#define KEY_LAST_NS   (60 * CLOCK_NSEC)
 #define TICK_NS       (CLOCK_NSEC / 2)
 #define GIVE_UP_TRIES 8 /* of what cannot get better by waiting, but may be a race */
 
@@ -82,9 +83,11 @@ static int trouble(struct thaw *t, int q, const struct err *why, struct err *e)
 {
         if (q == -ECANCELED)
                 return 0; /* the program ends; the next one goes on */
-        if (q == -ENOKEY)
-                return thaw_become(t, RESTORE_NEEDS_KEY, why->text, clock_now() + KEY_LOOK_NS, e);
-        bool hopeless = (q == -ENOENT || q == -EREMOTE) && t->r.tries >= GIVE_UP_TRIES;
+        if (q == -ENOKEY) {
+                int64_t wait = MIN(MAX(backoff(t->r.tries), KEY_LOOK_NS), KEY_LAST_NS);
+                return thaw_become(t, RESTORE_NEEDS_KEY, why->text, clock_now() + wait, e);
+        }
+        bool hopeless = q == -ENOENT && t->r.tries >= GIVE_UP_TRIES;
         if (!is_final(q) && !hopeless)
                 return look_again(t, why->text, e);
         thaw_log(t, 'e', "restore failed: %s", why->text);
@@ -126,8 +129,8 @@ static int step_fetch(struct thaw *t, struct err *e)
                 return thaw_become(t, RESTORE_THAWING, "", 0, e);
         if (q == 1)
                 q = thaw_fetch(t, &note, &why);
-        if (q == -EREMOTE)
-                return thaw_become(t, RESTORE_REQUESTED, why.text, clock_now() + backoff(3), e);
+        if (q == -EREMOTE) /* another range of the object may be ready than what is wanted */
+                return look_again(t, why.text, e);
         if (q < 0)
                 return trouble(t, q, &why, e);
         crash_point("restore-fetched");

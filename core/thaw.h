@@ -20,6 +20,7 @@ struct catalog_restore;
 struct config;
 struct cost_offer;
 struct cost_prices;
+struct cost_retrieval;
 
 /* What people write to ask for something. */
 struct thaw_words {
@@ -40,8 +41,8 @@ struct thaw_object {
         unsigned volume;
         char name[160];
         uint64_t size;
-        uint64_t end;   /* bytes from its beginning that are needed, in whole MiB or to its end */
-        uint64_t fetch; /* bytes that will be fetched of it */
+        uint64_t start, end; /* what is needed besides its first MiB; in whole MiB, or to its end */
+        uint64_t fetch;      /* bytes that will be fetched of it */
 };
 struct thaw_plan {
         struct thaw_object *objects;
@@ -54,6 +55,7 @@ struct thaw_plan {
         uint64_t bytes; /* of content */
         uint64_t fetch; /* from the store, in all */
         uint64_t thaw;  /* bytes of whole objects, which is what most stores charge for */
+        uint64_t range; /* bytes that a store thaws that can thaw ranges */
 };
 void thaw_plan_done(struct thaw_plan *p);
 /* What has to be thawed and fetched for these paths (each ended by a zero byte; none: everything).
@@ -65,6 +67,9 @@ int thaw_plan_make(struct catalog *c, const struct catalog_archive *a, const cha
 int thaw_paths_plain(struct catalog *c, const char *id, const char *paths, size_t len, char **ret,
         size_t *ret_len, struct err *e);
 
+/* What the store charges for: whole objects, or in a vault ranges of them. */
+void thaw_amount(
+        const struct catalog_archive *a, const struct thaw_plan *plan, struct cost_retrieval *ret);
 /* What a tier costs and how long it takes. A store that costs nothing, or a class without a price:
  * *ret_known tells which. -EINVAL the class has no such tier; the words name those it has. */
 int thaw_price(const struct cost_prices *prices, const struct catalog_archive *a,

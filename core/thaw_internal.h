@@ -14,6 +14,7 @@ struct thaw {
         struct catalog_archive a;
         struct thaw_plan plan;
         struct store *store;
+        bool ranges;      /* the store thaws, and charges for, ranges of objects */
         atomic_bool halt; /* the program ends, or the restore is not wanted any more */
         int64_t ticked;
 };

@@ -171,6 +171,8 @@ static int add_block(void *ctx, const struct catalog_block *b)
         uint64_t from = r->header + b->plain_offset / SEAL_FRAME_PLAIN * SEAL_FRAME_WIRE;
         uint64_t last = (b->plain_offset + MAX(b->plain_len, 1u) - 1) / SEAL_FRAME_PLAIN;
         uint64_t to = MIN(r->header + (last + 1) * SEAL_FRAME_WIRE, o->size);
+        if (o->end == 0)
+                o->start = from / MiB * MiB;
         from = MAX(from, r->fetched_to);
         if (to > from)
                 o->fetch += to - from;
@@ -195,6 +197,8 @@ static int find_ranges(struct catalog *c, const char *id, struct thaw_plan *p, s
         for (size_t i = 0; i < p->n; i++) {
                 p->fetch += p->objects[i].fetch;
                 p->thaw += p->objects[i].size;
+                p->range += p->objects[i].end - p->objects[i].start +
+                            MIN(p->objects[i].start, (uint64_t)MiB);
         }
         return q;
 }
@@ -289,14 +293,23 @@ static int no_tier(
         return err_set(e, -EINVAL, "%s has no tier %s, only %s", cls, tier, buf_str(&b));
 }
 
+void thaw_amount(
+        const struct catalog_archive *a, const struct thaw_plan *plan, struct cost_retrieval *ret)
+{
+        bool ranges = startswith(a->store_url, "glacier://");
+        *ret = (struct cost_retrieval){.objects = plan->n,
+                .thawed = ranges ? plan->range : plan->thaw,
+                .fetched = plan->fetch};
+}
+
 int thaw_price(const struct cost_prices *prices, const struct catalog_archive *a,
         const struct thaw_plan *plan, const char *tier, struct cost_offer *ret, bool *ret_known,
         struct err *e)
 {
         const char *cls = cost_class(a->store_url, a->storage_class);
-        const struct cost_retrieval what = {
-                .objects = plan->n, .thawed = plan->thaw, .fetched = plan->fetch};
+        struct cost_retrieval what;
         struct cost_offer o = {0};
+        thaw_amount(a, plan, &what);
         int q = cls ? cost_retrieve(prices, cls, tier, &what, &o) : 0;
         if (q == -EOPNOTSUPP)
                 return no_tier(prices, cls, tier, e);

@@ -221,6 +221,30 @@ class InVault(Cold, MountCase):
         self.cli(m, "backup", "-m", "Geheimnis", top)
         self.assertEqual([d for d in self.documents("archive") if "Geheimnis" in d["description"]], [])
 
+    def test_one_file_of_a_large_archive_is_retrieved_by_ranges(self):
+        m = self.machine(COMPRESSION="none").start()
+        m.write("big", os.urandom(40 << 20))
+        m.write("small", "some text\n")
+        m.commit("summer")
+        name = m.wait("stored")
+        volumes, before = m.info(name)["volumes"], self.asked()
+        with open(m.path("archives", name, ".restore"), "w") as f:
+            f.write("small\n")
+        until(lambda: self.asked() == before + 2, lambda: m.read(".status"))
+        self.server.advance(THAW + 1)
+        until(lambda: m.state(name) == "restored", lambda: m.text("log", name) + m.read(".status"))
+        with open(m.path("archives", name, "files", "small")) as f:
+            self.assertEqual(f.read(), "some text\n")
+        m.stop()
+        jobs = [(j["start"], j["end"]) for j in self.documents("job")]
+        whole = sum(v["size"] for v in volumes)
+        self.assertEqual(len(jobs), 2, jobs)
+        self.assertIn((0, 1 << 20), jobs)  # the header
+        start, end = max(jobs)
+        self.assertEqual(start % (1 << 20), 0)
+        self.assertGreater(start, 30 << 20)
+        self.assertLess(sum(b - a for a, b in jobs), whole / 2)
+
     def test_missing_vault_is_not_made_by_the_way(self):
         m, top = self.machine(VAULT="glacier://" + self.place + "-slip"), self.sources(1)
         r = self.run_cli(m, "backup", "-m", "words", top)
