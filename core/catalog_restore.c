@@ -18,6 +18,7 @@ static const char *const names[] = {
 /* The states of restore_is_active(), as SQL has them. */
 #define ACTIVE "(0, 1, 2, 3, 6)"
 #define READY  "4"
+#define OVER   "(5, 7, 8)"
 
 #define COLUMNS                                                                                    \
         "r.row, a.id, a.name, r.state, r.created, r.changed, r.tier, r.days, r.paths, r.target, "  \
@@ -167,6 +168,14 @@ static int add(
         *ret_old = q > 0;
         if (q != 0)
                 return q < 0 ? q : 0;
+        /* One that is over and was the same is history: the log has it. */
+        q = catalog_exec(c, e,
+                "DELETE FROM restore WHERE archive = ?1 AND paths = ?2 AND target = ?3 AND state "
+                "IN " OVER,
+                "ibs", archive, (const void *)(r->paths ? r->paths : ""), r->paths_len,
+                r->target ? r->target : "");
+        if (q < 0)
+                return q;
         q = catalog_exec(c, e,
                 "INSERT INTO restore VALUES (NULL, ?1, 0, ?2, ?2, ?3, ?4, ?5, ?6, ?7, "
                 "CAST(?8 AS REAL) / 1000000, ?9, 0, 0, 0, 0, ?10, ?11, 0, 0, 0, 0, '')",

@@ -13,20 +13,10 @@
 #include <signal.h>
 #include <time.h>
 
-#define FETCHERS    4u
-#define LARGE       (32u * MiB) /* files from this size on never take all fetchers */
-#define SOURCES     6u          /* archives kept open, each with its decoded block */
-#define SOURCE_KEPT (10 * CLOCK_NSEC)
-#define TOLD        64u /* damaged files whose log entry has been made */
-
-/* An archive that is open for reading, with all that it borrows. */
-struct source {
-        struct catalog *catalog;
-        struct store *store;
-        struct catalog_archive a;
-        struct content *content;
-        int64_t used; /* monotonic */
-};
+#define FETCHERS  3u
+#define LARGE     (32u * MiB)       /* files from this size on never take all fetchers */
+#define IDLE_KEPT (10 * CLOCK_NSEC) /* archives that are open, with their decoded block */
+#define TOLD      64u               /* damaged files whose log entry has been made */
 
 struct waiter {
         struct waiter *next;
@@ -34,12 +24,17 @@ struct waiter {
         void *ctx;
 };
 
+struct wanted {
+        struct catalog_member m;
+        uint8_t sha512[64];
+        char *path;
+};
+
 /* One file that somebody waits for. */
 struct job {
         struct job *next;
         char *id; /* of the archive */
-        int64_t member;
-        uint64_t size;
+        struct wanted w;
         bool running;
         struct waiter *waiters;
 };
@@ -47,10 +42,10 @@ struct job {
 struct content_service {
         struct engine *g;
         struct cache *cache;
+        struct sources *sources;
         pthread_mutex_t lock; /* everything below */
         pthread_cond_t cond;
         struct job *jobs;
-        struct source *idle[SOURCES];
         int64_t told[TOLD];
         size_t n_told;
         unsigned large; /* running */
@@ -60,12 +55,6 @@ struct content_service {
 };
 
 /* ---- members ---- */
-
-struct wanted {
-        struct catalog_member m;
-        uint8_t sha512[64];
-        char *path;
-};
 
 static void wanted_done(struct wanted *w)
 {
@@ -106,90 +95,6 @@ static int find_member(
         if (q == 0 && (ret->m.type != 'f' || !ret->m.sha512))
                 q = err_set(e, -EINVAL, "it is no file with content");
         return q < 0 ? q : catalog_member_path(c, ret->m.row, &ret->path, e);
-}
-
-/* ---- archives that are open ---- */
-
-static void source_free(struct source *s)
-{
-        if (!s)
-                return;
-        content_free(s->content);
-        store_close(s->store);
-        catalog_archive_done(&s->a);
-        catalog_close(s->catalog);
-        free(s);
-}
-DEFINE_CLEANUP(source_free, struct source *)
-
-static int source_new(struct content_service *k, const char *id, struct source **ret, struct err *e)
-{
-        struct engine *g = k->g;
-        _cleanup_(source_freep) struct source *s = calloc(1, sizeof *s);
-        if (!s)
-                return err_oom(e);
-        const struct store_control control = {.stop = &k->stop};
-        int q = engine_catalog(g, &s->catalog, e);
-        if (q == 0)
-                q = catalog_archive_get(s->catalog, id, &s->a, e);
-        if (q == 0)
-                q = stores_open(g->config, s->a.store_url, s->a.storage_class, &s->store, e);
-        if (q < 0)
-                return q;
-        store_set_control(s->store, &control);
-        q = content_new(s->catalog, s->store, &s->a, engine_unwrap, g, &s->content, e);
-        if (q == 0)
-                *ret = steal(s);
-        return q;
-}
-
-/* The idle one that has the member's block, or else any of that archive, or else a new one. */
-static int source_take(struct content_service *k, const char *id, const struct catalog_member *m,
-        struct source **ret, struct err *e)
-{
-        struct source **best = NULL;
-        pthread_mutex_lock(&k->lock);
-        for (size_t i = 0; i < SOURCES; i++) {
-                struct source **s = &k->idle[i];
-                if (*s && streq((*s)->a.id, id) && (!best || content_is_near((*s)->content, m)))
-                        best = s;
-        }
-        if (best)
-                *ret = steal(*best);
-        pthread_mutex_unlock(&k->lock);
-        return best ? 0 : source_new(k, id, ret, e);
-}
-
-static void source_give(struct content_service *k, struct source *s)
-{
-        struct source *old = s;
-        s->used = clock_monotonic();
-        pthread_mutex_lock(&k->lock);
-        struct source **oldest = &k->idle[0];
-        for (size_t i = 0; i < SOURCES; i++) {
-                struct source **p = &k->idle[i];
-                if (!*p || (*oldest && (*p)->used < (*oldest)->used))
-                        oldest = p;
-        }
-        if (!atomic_load(&k->stop)) {
-                old = *oldest;
-                *oldest = s;
-        }
-        pthread_mutex_unlock(&k->lock);
-        source_free(old);
-}
-
-/* Blocks and connections that nobody used lately. */
-static void drop_idle(struct content_service *k, int64_t before)
-{
-        struct source *old[SOURCES] = {0};
-        pthread_mutex_lock(&k->lock);
-        for (size_t i = 0; i < SOURCES; i++)
-                if (k->idle[i] && k->idle[i]->used < before)
-                        old[i] = steal(k->idle[i]);
-        pthread_mutex_unlock(&k->lock);
-        for (size_t i = 0; i < SOURCES; i++)
-                source_free(old[i]);
 }
 
 /* ---- fetching ---- */
@@ -233,32 +138,23 @@ static int fetch(struct content_service *k, const char *id, const struct wanted 
         if (cache_get(k->cache, w->sha512, ret_fd, NULL) == 0)
                 return 0;
         struct source *s = NULL;
-        int q = source_take(k, id, &w->m, &s, e);
+        int q = sources_take(k->sources, id, &w->m, &s, e);
         if (q < 0)
                 return q;
         _cleanup_close_ int fd = -EBADF;
         struct err why = {0};
         q = note(k, s, w->m.row, fetch_into(k, s, w, &fd, &why), &why);
-        source_give(k, s);
+        sources_give(k->sources, s);
         if (q < 0)
                 return err_set(e, q, "%s", why.text);
         return cache_put(k->cache, w->sha512, &fd, ret_fd, e);
-}
-
-static int run_job(struct content_service *k, const struct job *j, int *ret_fd, struct err *e)
-{
-        _cleanup_(catalog_closep) struct catalog *c = NULL;
-        _cleanup_(wanted_done) struct wanted w = {0};
-        int q = engine_catalog(k->g, &c, e);
-        if (q == 0)
-                q = find_member(c, j->id, j->member, &w, e);
-        return q < 0 ? q : fetch(k, j->id, &w, ret_fd, e);
 }
 
 /* ---- jobs ---- */
 
 static void job_free(struct job *j)
 {
+        wanted_done(&j->w);
         free(j->id);
         free(j);
 }
@@ -267,7 +163,7 @@ static void job_free(struct job *j)
 static struct job *next_job(struct content_service *k)
 {
         for (struct job *j = k->jobs; j; j = j->next)
-                if (!j->running && (j->size < LARGE || k->large < FETCHERS / 2))
+                if (!j->running && (j->w.m.size < LARGE || k->large < FETCHERS - 1))
                         return j;
         return NULL;
 }
@@ -297,19 +193,19 @@ static void wait_for_job(struct content_service *k)
 {
         struct timespec ts;
         (void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
-        ts.tv_sec += SOURCE_KEPT / CLOCK_NSEC;
+        ts.tv_sec += IDLE_KEPT / CLOCK_NSEC;
         (void)pthread_cond_timedwait(&k->cond, &k->lock, &ts); /* time-out: drop what is idle */
 }
 
 static void work_on(struct content_service *k, struct job *j)
 {
-        bool large = j->size >= LARGE;
+        bool large = j->w.m.size >= LARGE;
         j->running = true;
         k->large += large;
         pthread_mutex_unlock(&k->lock);
         _cleanup_close_ int fd = -EBADF;
         struct err why = {0};
-        int q = run_job(k, j, &fd, &why);
+        int q = fetch(k, j->id, &j->w, &fd, &why);
         pthread_mutex_lock(&k->lock);
         k->large -= large;
         unlink_job(k, j);
@@ -332,7 +228,7 @@ static void *serve(void *arg)
                 }
                 wait_for_job(k);
                 pthread_mutex_unlock(&k->lock);
-                drop_idle(k, clock_monotonic() - SOURCE_KEPT);
+                sources_drop(k->sources, clock_monotonic() - IDLE_KEPT);
                 pthread_mutex_lock(&k->lock);
         }
         pthread_mutex_unlock(&k->lock);
@@ -354,19 +250,20 @@ static int add_thread(struct content_service *k)
         return k->n_threads > 0 ? 0 : -q;
 }
 
-static struct job *job_for(
-        struct content_service *k, const char *id, const struct wanted *w, int64_t row)
+/* Under the lock. Takes *w where a job is made of it. */
+static struct job *job_for(struct content_service *k, const char *id, struct wanted *w)
 {
         for (struct job *j = k->jobs; j; j = j->next)
-                if (j->member == row)
+                if (j->w.m.row == w->m.row)
                         return j;
         struct job *j = calloc(1, sizeof *j);
         if (!j || !(j->id = strdup(id))) {
                 free(j);
                 return NULL;
         }
-        j->member = row;
-        j->size = w->m.size;
+        j->w = *w;
+        j->w.m.sha512 = j->w.sha512;
+        w->path = NULL;
         struct job **p = &k->jobs;
         while (*p)
                 p = &(*p)->next;
@@ -374,7 +271,7 @@ static struct job *job_for(
         return j;
 }
 
-static int enqueue(struct content_service *k, const char *id, const struct wanted *w,
+static int enqueue(struct content_service *k, const char *id, struct wanted *w,
         engine_content_fn fn, void *ctx, struct err *e)
 {
         struct waiter *mine = calloc(1, sizeof *mine);
@@ -383,7 +280,7 @@ static int enqueue(struct content_service *k, const char *id, const struct wante
         *mine = (struct waiter){.fn = fn, .ctx = ctx};
         pthread_mutex_lock(&k->lock);
         int q = atomic_load(&k->stop) ? -ECANCELED : add_thread(k);
-        struct job *j = q == 0 ? job_for(k, id, w, w->m.row) : NULL;
+        struct job *j = q == 0 ? job_for(k, id, w) : NULL;
         if (j) {
                 mine->next = j->waiters;
                 j->waiters = mine;
@@ -408,6 +305,8 @@ static int open_service(struct engine *g, struct content_service **ret, struct e
         }
         k->g = g;
         int q = cache_open(dir, g->config->cache_limit, &k->cache, e);
+        if (q == 0 && (q = sources_new(g, &k->stop, &k->sources, e)) < 0)
+                cache_close(k->cache);
         if (q < 0) {
                 free(k);
                 return q;
@@ -536,7 +435,7 @@ void engine_content_end(struct engine *g)
                 answer(j, -EBADF, -ECANCELED, &why);
                 job_free(j);
         }
-        drop_idle(k, INT64_MAX);
+        sources_drop(k->sources, INT64_MAX);
         k->n_threads = 0;
 }
 
@@ -546,6 +445,7 @@ void content_service_free(struct engine *g)
         if (!k)
                 return;
         engine_content_end(g);
+        sources_free(k->sources);
         cache_close(k->cache);
         pthread_cond_destroy(&k->cond);
         pthread_mutex_destroy(&k->lock);

@@ -77,6 +77,28 @@ struct cache;
 /* Borrowed for the life of the engine. */
 int content_cache(struct engine *g, struct cache **ret, struct err *e);
 
+/* engine_source.c: archives that are open for reading, kept a while since neighbours often follow
+ */
+struct content;
+struct source {
+        struct catalog *catalog;
+        struct store *store;
+        struct catalog_archive a;
+        struct content *content;
+        int64_t used; /* monotonic */
+};
+struct sources;
+/* After *stop nothing is kept any more. */
+int sources_new(struct engine *g, const atomic_bool *stop, struct sources **ret, struct err *e);
+void sources_free(struct sources *k);
+/* The caller's until it is given back: one that has the member's block, another of that archive, or
+ * a new one. */
+int sources_take(struct sources *k, const char *id, const struct catalog_member *m,
+        struct source **ret, struct err *e);
+void sources_give(struct sources *k, struct source *s);
+/* Closes those that nobody used since `before` (monotonic ns). */
+void sources_drop(struct sources *k, int64_t before);
+
 /* engine_restore.c */
 #define RESTORES_LOOK_NS (5ll * 1000000000)
 void restores_start(struct engine *g); /* signals are blocked */

@@ -335,22 +335,22 @@ static int pick_last(void *ctx, const struct catalog_archive *a)
         return 1;
 }
 
-static int status_text(struct catalog *c, const struct status *s, const char *not_yet,
-        struct buf *ret, struct err *e)
+static int status_text(
+        struct catalog *c, struct status *s, const char *not_yet, struct buf *ret, struct err *e)
 {
         struct pick p = {.row = s->last, .out = ret};
         if (*not_yet)
                 buf_addf(ret, "%s\n\n", not_yet);
         buf_adds(ret, s->jobs > 0 ? buf_str(&s->out) : "Nothing is being archived.\n");
-        int q = report_restores(c, NULL, ret, e);
+        int q = report_restores(c, NULL, ret, &s->failed, e);
         if (q < 0 || s->last == 0)
                 return q;
         buf_addc(ret, '\n');
         return catalog_archive_each(c, pick_last, &p, e);
 }
 
-static int status_json(struct catalog *c, const struct status *s, const char *not_yet,
-        struct buf *ret, struct err *e)
+static int status_json(
+        struct catalog *c, struct status *s, const char *not_yet, struct buf *ret, struct err *e)
 {
         struct pick p = {.row = s->last, .json = true, .out = ret};
         buf_addf(ret, "{\n  \"version\": 1,\n  \"backup\": %s,\n  \"not_yet\": ",
@@ -359,11 +359,13 @@ static int status_json(struct catalog *c, const struct status *s, const char *no
                 buf_add_json(ret, not_yet, strlen(not_yet));
         else
                 buf_adds(ret, "null");
-        buf_addf(ret, ",\n  \"failed\": %s,\n  \"jobs\": [%s%s],\n  \"restores\": ",
-                s->failed ? "true" : "false", buf_str(&s->out), s->jobs > 0 ? "\n  " : "");
-        int q = report_json_restores(c, NULL, ret, e);
+        _cleanup_buf_ struct buf restores = BUF_INIT;
+        int q = report_json_restores(c, NULL, &restores, &s->failed, e);
         if (q < 0)
                 return q;
+        buf_addf(ret, ",\n  \"failed\": %s,\n  \"jobs\": [%s%s],\n  \"restores\": %s",
+                s->failed ? "true" : "false", buf_str(&s->out), s->jobs > 0 ? "\n  " : "",
+                buf_str(&restores));
         buf_adds(ret, ",\n  \"last_stored\": ");
         if (s->last == 0)
                 buf_adds(ret, "null");

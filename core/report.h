@@ -41,10 +41,13 @@ int report_restore_quote(const struct config *config, const struct catalog_archi
 int report_restore_help(struct catalog *c, const struct config *config,
         const struct catalog_archive *a, struct buf *ret, struct err *e);
 /* Restores that are on their way, can be read, or failed since yesterday: a block each, with an
- * empty line before it; of one archive (its id) or all (NULL). */
-int report_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e);
+ * empty line before it; of one archive (its id) or all (NULL). ret_failed (NULL allowed) becomes
+ * true if one failed, and else stays. */
+int report_restores(
+        struct catalog *c, const char *id, struct buf *ret, bool *ret_failed, struct err *e);
 /* The same as a JSON array. */
-int report_json_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e);
+int report_json_restores(
+        struct catalog *c, const char *id, struct buf *ret, bool *ret_failed, struct err *e);
 /* `cost`: what storage, requests and early deletion cost, of one archive or of all (NULL). */
 int report_cost(struct catalog *c, const struct config *config, const struct catalog_archive *one,
         bool json, struct buf *ret, struct err *e);

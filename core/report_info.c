@@ -201,7 +201,7 @@ int report_info(struct catalog *c, const struct catalog_archive *a, struct buf *
         else
                 buf_adds(ret, ",\n  \"cost_per_month_usd\": null");
         buf_adds(ret, ",\n  \"restores\": ");
-        q = report_json_restores(c, a->id, ret, e);
+        q = report_json_restores(c, a->id, ret, NULL, e);
         buf_adds(ret, ",\n  \"volumes\": [");
         if (q == 0)
                 q = add_volumes(c, a->id, ret, e);

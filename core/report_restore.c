@@ -188,10 +188,14 @@ static int64_t a_day_ago(void)
         return clock_now() - 86400 * CLOCK_NSEC;
 }
 
-int report_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e)
+int report_restores(
+        struct catalog *c, const char *id, struct buf *ret, bool *ret_failed, struct err *e)
 {
         struct restores s = {.b = ret, .since = a_day_ago()};
-        return catalog_restore_each(c, id, each_restore, &s, e);
+        int q = catalog_restore_each(c, id, each_restore, &s, e);
+        if (ret_failed && s.failed)
+                *ret_failed = true;
+        return q;
 }
 
 int report_restore_help(struct catalog *c, const struct config *config,
@@ -219,7 +223,7 @@ int report_restore_help(struct catalog *c, const struct config *config,
                 buf_addf(ret, "    Up to %.2f USD it is done without asking (COST_LIMIT).\n",
                         config->cost_limit);
         if (q == 0)
-                q = report_restores(c, a->id, ret, e);
+                q = report_restores(c, a->id, ret, NULL, e);
         return q == 0 && buf_oom(ret) ? err_oom(e) : q;
 }
 
@@ -250,6 +254,7 @@ static int each_json(void *ctx, const struct catalog_restore *r)
         if (!is_shown(r, s->since))
                 return 0;
         struct buf *b = s->b;
+        s->failed |= r->state == RESTORE_FAILED;
         buf_addf(b, "%s\n    {\"restore\": %" PRId64, s->n++ > 0 ? "," : "", r->row);
         add_text(b, "archive", r->archive);
         add_text(b, "name", r->name);
@@ -279,11 +284,14 @@ static int each_json(void *ctx, const struct catalog_restore *r)
         return 0;
 }
 
-int report_json_restores(struct catalog *c, const char *id, struct buf *ret, struct err *e)
+int report_json_restores(
+        struct catalog *c, const char *id, struct buf *ret, bool *ret_failed, struct err *e)
 {
         struct restores s = {.b = ret, .since = a_day_ago()};
         buf_addc(ret, '[');
         int q = catalog_restore_each(c, id, each_json, &s, e);
         buf_adds(ret, s.n > 0 ? "\n  ]" : "]");
+        if (ret_failed && s.failed)
+                *ret_failed = true;
         return q;
 }

@@ -32,7 +32,7 @@ static int bar(void *ctx, const struct catalog_archive *a)
         char line[96];
         bool over = a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE ||
                     a->state == ARCHIVE_FAILED || a->state == ARCHIVE_DELETED;
-        b->going += !over;
+        b->going += !over || a->restoring == 1;
         if (a->state != ARCHIVE_GATHERING || a->todo_bytes == 0)
                 return 0;
         progress_bar(a->read_bytes, a->todo_bytes, 50, line, sizeof line);

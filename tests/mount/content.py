@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from mount import PYTHON, MountCase, digest, main, until  # noqa: E402
+from mount import PYTHON, MountCase, Programs, digest, main, until  # noqa: E402
 
 READER = """
 import hashlib, json, os, random, sys
@@ -75,15 +75,15 @@ class Content(MountCase):
         self.refused("EROFS", os.open, m.path("archives", name, "files/a"), os.O_RDWR)
 
     def test_damage_is_an_error_and_an_entry_in_the_log_and_no_wrong_byte(self):
-        m = self.mount()
+        m = self.mount(config={"COMPRESSION": "none"})
         rng = random.Random(2)
-        first, second = rng.randbytes(40 << 20), rng.randbytes(300000)
+        first, second = rng.randbytes(20 << 20), rng.randbytes(300000)
         name = self.archive(m, first=first, second=second)
         volume, = m.volumes(name)
         with open(volume, "r+b") as f:  # within the content of `first`
-            f.seek(20 << 20)
+            f.seek(10 << 20)
             byte = f.read(1)
-            f.seek(20 << 20)
+            f.seek(10 << 20)
             f.write(bytes([byte[0] ^ 1]))
         files = m.path("archives", name, "files")
         self.refused("EBADMSG", open, os.path.join(files, "first"), "rb")
@@ -104,6 +104,22 @@ class Content(MountCase):
         os.rename(key + ".away", key)
         with open(path) as f:
             self.assertEqual(f.read(), "text")
+
+    def test_a_locked_key_is_unlocked_once_for_all_readers(self):
+        m = self.data()
+        key, words = os.path.join(m.data, "keys", "private.pem"), os.path.join(self.folder, "words")
+        with open(os.open(words, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write("open sesame\n")
+        subprocess.run(["openssl", "pkcs8", "-topk8", "-in", key, "-out", key + ".new", "-passout", "file:" + words], check=True)
+        os.rename(key + ".new", key)
+        m.start()
+        name = self.archive(m, a="text", b="more")
+        path = m.path("archives", name, "files")
+        self.refused("ENOKEY", open, os.path.join(path, "a"))
+        subprocess.run([Programs.cli, "unlock", "--passphrase-file", words], env=m.environment(), check=True)
+        for n, want in (("a", "text"), ("b", "more")):
+            with open(os.path.join(path, n)) as f:
+                self.assertEqual(f.read(), want)
 
     def test_the_cache_keeps_its_limit_and_what_is_open_reads_on(self):
         m = self.mount(config={"CACHE_LIMIT": "4MiB"})
@@ -153,7 +169,7 @@ class Content(MountCase):
             self.assertEqual((r.wait(), said), (0, b""))
 
     def test_a_reader_that_gives_up_does_not_hold_the_mount(self):
-        m = self.mount()
+        m = self.mount(config={"COMPRESSION": "none"})
         rng = random.Random(5)
         name = self.archive(m, big=rng.randbytes(64 << 20), small="small")
         files = m.path("archives", name, "files")

@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from mount import MountCase, main, until  # noqa: E402
@@ -221,6 +222,23 @@ class Restore(MountCase):
                 self.wait_restored(m)
                 self.same(m, *self.want)
                 self.assertEqual(len(self.asked(m)) - before, 1, point)
+                self.forget(m)
+
+    def test_killed_at_random_moments_it_ends_without_a_second_request(self):
+        m = self.cold("delay=0.2,get_ms=20")
+        rng = random.Random(9)
+        for i in range(100 if os.environ.get("AUTOGLACIER_LONG") else 4):
+            with self.subTest(i):
+                before = len(self.asked(m))
+                self.ask(m, "all\n")
+                for _ in range(rng.randrange(1, 4)):
+                    time.sleep(rng.random() * 0.6)  # any moment will do
+                    m.kill()
+                    m.clean()
+                    m.start()
+                self.wait_restored(m)
+                self.same(m, *self.want)
+                self.assertEqual(len(self.asked(m)) - before, 1)
                 self.forget(m)
 
     def ask_and_die(self, m):
