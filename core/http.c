@@ -11,7 +11,7 @@
 #define ANSWER_MAX (16u * MiB)
 #define HEAD_MAX   (256u * KiB)
 #define STALL      60u
-#define CONNECT    30u
+#define CONNECT    15u
 
 struct http {
         bool allow_plain;

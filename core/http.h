@@ -33,7 +33,7 @@ struct http_request {
          * http_answer.body, of at most 16 MiB. */
         void *into;
         size_t into_len;
-        unsigned connect_seconds; /* 0: 30 */
+        unsigned connect_seconds; /* 0: 15 */
         unsigned stall_seconds;   /* nothing moved for so long: given up. 0: 60 */
         bool once; /* never sent twice: libcurl by itself repeats on a kept connection that died */
         bool plain_ok;           /* for metadata services on link-local addresses */

@@ -263,6 +263,22 @@ class GoesOn(Trouble):
             self.assertGreater(len(f.readlines()), before)
         self.stored_as_it_was(content)
 
+    def test_a_right_that_is_taken_away_and_given_back(self):
+        content = os.urandom(20 << 20)
+        m = self.machine().start()
+        m.write("large", content)
+        self.server.behave({"op": "UploadPart", "kind": "denied", "skip": 1})
+        m.commit("with a pause for the administrator")
+        until(lambda: "s3:PutObject" in m.read(".status"), lambda: m.read(".status"))
+        self.server.behave()
+        if m.state() == "failed":
+            with open(m.path("archives", m.latest(), ".retry"), "w") as f:
+                f.write("again\n")
+        m.wait("stored")
+        self.assertEqual(set(self.parts().values()), {1})
+        self.nothing_is_left_over()
+        self.stored_as_it_was(content)
+
     def test_a_lost_answer_to_the_last_request(self):
         content = os.urandom(9 << 20)
         m = self.machine().start()
