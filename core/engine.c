@@ -199,6 +199,8 @@ void engine_refusal(struct engine *g, struct buf *ret)
 
 /* ---- first use ---- */
 
+#define FIRST_TRIES 4u /* somebody waits for the mount, or for the prompt */
+
 static int store_holds_nothing(void *ctx _unused_, const char *name _unused_,
         const struct store_state *st _unused_, struct err *e)
 {
@@ -228,8 +230,9 @@ static int prepare_store(struct engine *g, struct catalog *c, struct buf *said, 
         if ((q = stores_open(g->config, url, g->config->storage_class, &s, e)) < 0 || known)
                 return q;
         char id[64];
+        store_set_control(s, &(struct store_control){.tries = FIRST_TRIES});
         if ((q = store_check(s, NULL, id, e)) < 0) {
-                if (s->traits.asks)
+                if (s->traits.asks || (q != -ENODEV && !s->traits.direct))
                         return q;
                 const char *dir = startswith(url, "dir:");
                 bool ours = dir && startswith(dir, g->config->data);
@@ -253,6 +256,7 @@ static int store_is_empty(struct engine *g, bool *ret, struct err *e)
         int q = stores_open(g->config, g->config->vault, g->config->storage_class, &s, e);
         if (q < 0)
                 return q;
+        store_set_control(s, &(struct store_control){.tries = FIRST_TRIES});
         q = store_list(s, "archives/", store_holds_nothing, NULL, e);
         *ret = q == 0 || q == -ENODEV;
         return *ret || q == -EEXIST || q == -EREMOTE ? 0 : q;
