@@ -33,9 +33,11 @@ static char **joined_env(const char *const *more)
         while (more && more[m])
                 m++;
         char **v = calloc(n + m + 1, sizeof *v);
-        for (size_t i = 0; v && i < m; i++)
+        if (!v)
+                return NULL;
+        for (size_t i = 0; i < m; i++)
                 v[i] = (char *)more[i];
-        for (size_t i = 0, k = m; v && i < n; i++) {
+        for (size_t i = 0, k = m; i < n; i++) {
                 bool ours = false;
                 size_t len = strcspn(environ[i], "=");
                 for (size_t j = 0; j < m; j++)

@@ -150,7 +150,9 @@ static const char **list_of(const struct catalog_restore *r)
                 n += r->paths[i] == 0;
         const char **v = calloc(n + 1, sizeof *v);
         const char *p = r->paths;
-        for (size_t i = 0; v && i < n; i++, p += strlen(p) + 1)
+        if (!v)
+                return NULL;
+        for (size_t i = 0; i < n; i++, p += strlen(p) + 1)
                 v[i] = p;
         return v;
 }
