@@ -47,18 +47,17 @@ void untar_warn_errno(struct untar *u, const char *what)
 
 /* A file made and removed in the target tells what time the filesystem thinks it is, and that it
  * can be written at all. */
-static int look_at_clock(struct untar *u, int dir, struct err *e)
+static int look_at_clock(struct untar *u, struct err *e)
 {
         char temp[UNTAR_TEMP_MAX];
-        untar_temp_name(u, temp);
-        _cleanup_close_ int fd =
-                openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        _cleanup_close_ int fd = untar_begin(u, temp);
         struct stat st;
-        if (fd < 0 || fstat(fd, &st) < 0)
-                return err_errno(e, -errno, "cannot write in %s", u->params.to);
+        if (fd < 0)
+                return err_errno(e, fd, "cannot write in %s", u->params.to);
+        int r = fstat(fd, &st) < 0 ? -errno : 0;
+        untar_drop(u, temp);
         u->start = st.st_ctim;
-        return unlinkat(dir, temp, 0) < 0 ? err_errno(e, -errno, "cannot write in %s", u->params.to)
-                                          : 0;
+        return r < 0 ? err_errno(e, r, "cannot write in %s", u->params.to) : 0;
 }
 
 int untar_new(const struct untar_params *params, struct untar **ret, struct err *e)
@@ -71,6 +70,7 @@ int untar_new(const struct untar_params *params, struct untar **ret, struct err 
         if (!(u->sha = EVP_MD_CTX_new()))
                 return err_oom(e);
         u->root = geteuid() == 0;
+        u->unnamed = access("/proc/self/fd", X_OK) == 0;
         if (RAND_bytes((unsigned char *)&u->temp, sizeof u->temp) != 1)
                 return err_set(e, -EIO, "no random numbers");
         int r = io_mkdir_p(params->to, 0700, e);
@@ -79,13 +79,13 @@ int untar_new(const struct untar_params *params, struct untar **ret, struct err 
         _cleanup_close_ int fd = open(params->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return err_errno(e, -errno, "cannot open %s", params->to);
-        if ((r = look_at_clock(u, fd, e)) < 0)
-                return r;
         u->target = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (u->target < 0)
                 return err_errno(e, -errno, "cannot open %s", params->to);
         if ((r = descent_push(&u->descent, &fd)) < 0)
                 return err_errno(e, r, "cannot open %s", params->to);
+        if ((r = look_at_clock(u, e)) < 0)
+                return r;
         *ret = steal(u);
         return 0;
 }
@@ -223,16 +223,14 @@ static int file(struct untar *u, struct archive *a, struct archive_entry *entry,
         if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !untar_may_replace(u, name))
                 return untar_exists(u, e);
         char temp[UNTAR_TEMP_MAX];
-        untar_temp_name(u, temp);
-        _cleanup_close_ int fd =
-                openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        _cleanup_close_ int fd = untar_begin(u, temp);
         if (fd < 0)
-                return err_errno(e, -errno, "cannot make %s", buf_str(&u->name));
+                return err_errno(e, fd, "cannot make %s", buf_str(&u->name));
         int r = fill(u, a, entry, fd, e);
         if (r == 0)
-                r = untar_name(u, temp, name, e);
+                r = untar_name(u, fd, temp, name, e);
         if (r < 0)
-                (void)unlinkat(dir, temp, 0); /* the first error is the one to report */
+                untar_drop(u, temp);
         return r;
 }
 

@@ -38,7 +38,8 @@ struct untar {
         struct buf path; /* of the innermost folder; "" for the target */
         struct buf name; /* of the member in hand, made plain */
         EVP_MD_CTX *sha;
-        uint64_t temp; /* for names of what is not finished */
+        bool unnamed;  /* files without a name can be given one */
+        uint64_t temp; /* for names of what is not finished, otherwise */
         struct err source_err;
         untar_source_fn source;
         void *source_ctx;
@@ -65,10 +66,13 @@ bool untar_may_replace(struct untar *u, const char *name);
 bool untar_is_ours(const struct untar *u, const struct stat *st);
 /* -EEXIST in words. */
 int untar_exists(struct untar *u, struct err *e);
-/* A new name for something unfinished in the innermost folder. */
-void untar_temp_name(struct untar *u, char out[UNTAR_TEMP_MAX]);
-/* Gives what is called `temp` the name `name`. */
-int untar_name(struct untar *u, const char *temp, const char *name, struct err *e);
+/* Opens a new file in the innermost folder that has no name yet, so that a killed program leaves
+ * nothing behind; where the filesystem cannot do that, it is called `temp` (else ""). */
+int untar_begin(struct untar *u, char temp[UNTAR_TEMP_MAX]);
+/* Removes what untar_begin() made. */
+void untar_drop(struct untar *u, const char *temp);
+/* Gives it its name. */
+int untar_name(struct untar *u, int fd, const char *temp, const char *name, struct err *e);
 /* Symbolic and hard links appear whole. */
 int untar_symlink(struct untar *u, const char *name, struct archive_entry *entry, struct err *e);
 int untar_hardlink(struct untar *u, const char *name, const char *target, struct err *e);

@@ -4,13 +4,41 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-void untar_temp_name(struct untar *u, char out[UNTAR_TEMP_MAX])
+static void random_name(struct untar *u, char out[UNTAR_TEMP_MAX])
 {
         (void)snprintf(
                 out, UNTAR_TEMP_MAX, ".autoglacier-%016" PRIx64 ".partial", u->temp++); /* fits */
 }
 
-int untar_name(struct untar *u, const char *temp, const char *name, struct err *e)
+/* The same for the same name: what a killed run left behind is replaced by the next. FNV-1a. */
+static void name_beside(const char *name, char out[UNTAR_TEMP_MAX])
+{
+        uint64_t h = 0xcbf29ce484222325u;
+        for (; *name; name++)
+                h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+        (void)snprintf(out, UNTAR_TEMP_MAX, ".autoglacier-%016" PRIx64 ".partial", h); /* fits */
+}
+
+int untar_begin(struct untar *u, char temp[UNTAR_TEMP_MAX])
+{
+        int dir = descent_fd(&u->descent);
+        temp[0] = 0;
+        int fd = u->unnamed ? openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+        if (fd >= 0)
+                return fd;
+        random_name(u, temp);
+        fd = openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        return fd < 0 ? -errno : fd;
+}
+
+void untar_drop(struct untar *u, const char *temp)
+{
+        if (*temp)
+                (void)unlinkat(descent_fd(&u->descent), temp, 0); /* there is an error to report */
+}
+
+/* For filesystems that cannot do without a name. */
+static int rename_over(struct untar *u, const char *temp, const char *name, struct err *e)
 {
         int dir = descent_fd(&u->descent);
         if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
@@ -32,14 +60,30 @@ struct link {
         const char *target; /* of a symbolic link; NULL: a hard link */
         int dir;
         const char *in_dir;
+        int flags;
 };
 
 static int make(struct untar *u, const struct link *l, const char *name)
 {
         int dir = descent_fd(&u->descent);
         int r = l->target ? symlinkat(l->target, dir, name)
-                          : linkat(l->dir, l->in_dir, dir, name, 0);
+                          : linkat(l->dir, l->in_dir, dir, name, l->flags);
         return r < 0 ? -errno : 0;
+}
+
+static int replace(struct untar *u, const struct link *l, const char *name)
+{
+        int dir = descent_fd(&u->descent);
+        char temp[UNTAR_TEMP_MAX];
+        name_beside(name, temp);
+        int r = make(u, l, temp);
+        if (r == -EEXIST && unlinkat(dir, temp, 0) == 0)
+                r = make(u, l, temp);
+        if (r < 0)
+                return r;
+        r = renameat(dir, temp, dir, name) < 0 ? -errno : 0;
+        (void)unlinkat(dir, temp, 0); /* renaming one link of a file over another does nothing */
+        return r;
 }
 
 static int place(struct untar *u, const struct link *l, const char *name, struct err *e)
@@ -48,17 +92,19 @@ static int place(struct untar *u, const struct link *l, const char *name, struct
         if (r == -EEXIST) {
                 if (!untar_may_replace(u, name))
                         return untar_exists(u, e);
-                char temp[UNTAR_TEMP_MAX];
-                untar_temp_name(u, temp);
-                r = make(u, l, temp);
-                if (r == 0) {
-                        int dir = descent_fd(&u->descent);
-                        r = renameat(dir, temp, dir, name) < 0 ? -errno : 0;
-                        /* renaming one link of a file over another does nothing */
-                        (void)unlinkat(dir, temp, 0);
-                }
+                r = replace(u, l, name);
         }
-        return r < 0 ? err_errno(e, r, "cannot make the link %s", buf_str(&u->name)) : 0;
+        return r < 0 ? err_errno(e, r, "cannot name %s", buf_str(&u->name)) : 0;
+}
+
+int untar_name(struct untar *u, int fd, const char *temp, const char *name, struct err *e)
+{
+        if (*temp)
+                return rename_over(u, temp, name, e);
+        char proc[64];
+        (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd); /* fits */
+        const struct link l = {.dir = AT_FDCWD, .in_dir = proc, .flags = AT_SYMLINK_FOLLOW};
+        return place(u, &l, name, e);
 }
 
 int untar_symlink(struct untar *u, const char *name, struct archive_entry *entry, struct err *e)

@@ -218,10 +218,12 @@ static int run(struct cli *cli)
                 return cli_fail(cli, &e);
         if (dry || cold || imported)
                 return q;
-        char bytes[CLOCK_TEXT_MAX];
+        char bytes[CLOCK_TEXT_MAX], fetched[CLOCK_TEXT_MAX];
         clock_bytes_words(done.bytes, bytes);
-        cli_say(cli, "restored %s, %s%s%s", WORDS(done.files, "file", NULL), bytes,
-                q > 0 ? ", with " : "", q > 0 ? WORDS(done.warnings, "warning", NULL) : "");
+        clock_bytes_words(done.fetched, fetched);
+        cli_say(cli, "restored %s, %s (fetched %s)%s%s", WORDS(done.files, "file", NULL), bytes,
+                fetched, q > 0 ? ", with " : "",
+                q > 0 ? WORDS(done.warnings, "warning", NULL) : "");
         return q > 0 ? CLI_WARNINGS : CLI_DONE;
 }
 

@@ -1,4 +1,4 @@
-#include "untar.h"
+#include "untar_internal.h"
 
 #include "buf.h"
 #include "io.h"
@@ -11,6 +11,7 @@ struct world {
         char dir[64];
         struct buf to;
         enum untar_clash clash;
+        bool named; /* as on a filesystem whose files cannot do without a name */
         struct err e;
         unsigned warnings, checked;
         const char *only;    /* the path that want() takes; NULL: all */
@@ -30,6 +31,13 @@ static int setup(void **state)
         buf_addf(&t->to, "%s/to", t->dir);
         *state = t;
         return 0;
+}
+
+static int setup_named(void **state)
+{
+        int r = setup(state);
+        ((struct world *)*state)->named = true;
+        return r;
 }
 
 static int teardown(void **state)
@@ -87,6 +95,8 @@ static int extract_to(struct world *t, const char *to)
         t->at = 0;
         t->e = (struct err){0};
         int r = untar_new(&p, &u, &t->e);
+        if (r == 0 && t->named)
+                u->unnamed = false;
         if (r == 0)
                 r = untar_run(u, from_buf, t, &t->e);
         if (r == 0)
@@ -555,8 +565,13 @@ static void a_missing_target_is_made_and_closed_to_others(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST_NAMED(f)                                                                              \
+        {                                                                                          \
+#f "_where_files_need_names", f, setup_named, teardown, NULL                       \
+        }
         const struct CMUnitTest tests[] = {
                 TEST(files_folders_links_modes_and_times_come_back),
+                TEST_NAMED(files_folders_links_modes_and_times_come_back),
                 TEST(odd_names_come_back_byte_for_byte),
                 TEST(pax_names_in_utf8_are_not_converted),
                 TEST(xattrs_acls_and_capabilities_come_back),
@@ -564,13 +579,18 @@ int main(void)
                 TEST(holes_come_back_as_holes_and_count_in_the_sum),
                 TEST(paths_longer_than_path_max_come_back),
                 TEST(the_later_of_two_members_counts),
+                TEST_NAMED(the_later_of_two_members_counts),
                 TEST(a_folder_that_was_closed_takes_a_late_member),
                 TEST(what_is_there_is_left_alone_unless_asked),
+                TEST_NAMED(what_is_there_is_left_alone_unless_asked),
                 TEST(overwriting_breaks_hard_links_and_links_instead_of_writing_through),
+                TEST_NAMED(overwriting_breaks_hard_links_and_links_instead_of_writing_through),
                 TEST(only_what_is_wanted_is_written),
                 TEST(a_folder_without_a_member_is_closed_to_others),
                 TEST(a_refused_sum_leaves_no_file),
+                TEST_NAMED(a_refused_sum_leaves_no_file),
                 TEST(a_cut_stream_leaves_no_half_file),
+                TEST_NAMED(a_cut_stream_leaves_no_half_file),
                 TEST(names_that_leave_the_folder_are_refused),
                 TEST(absolute_names_stay_inside),
                 TEST(a_link_in_the_tar_is_not_followed),
