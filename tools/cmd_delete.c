@@ -1,9 +1,12 @@
 #include "commands.h"
 
 #include "ask.h"
+#include "buf.h"
 #include "catalog.h"
 #include "catalog_version.h"
 #include "clock.h"
+#include "config.h"
+#include "cost.h"
 #include "delete.h"
 #include "store.h"
 #include "words.h"
@@ -45,9 +48,29 @@ static int tell_lost(struct cli *cli, const struct catalog_archive *a, struct er
         return q < 0 ? q : 0;
 }
 
+/* Cold classes bill the rest of their least time: that is said before, and not only afterwards. */
+static void say_price(const struct cli *cli, const struct catalog_archive *a)
+{
+        _cleanup_(cost_freep) struct cost_prices *prices = NULL;
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        const char *cls = cost_class(a->store_url, a->storage_class);
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        struct cost_sum sum;
+        size_t n = 0;
+        if (!cls || cost_load(cli->config->file, &prices, NULL) < 0 ||
+                catalog_volumes(cli->catalog, a->id, &v, &n, NULL) < 0 ||
+                cost_early(prices, cls, n, a->stored_bytes, clock_now() - a->stored, &sum) < 0 ||
+                sum.usd <= 0)
+                return; /* an estimate that cannot be made is not said */
+        cost_words(&b, &sum);
+        cli_say(cli, "deleting it now costs about %s: the rest of the class's least time",
+                buf_str(&b));
+}
+
 static bool is_meant(const struct cli *cli, const struct catalog_archive *a)
 {
         char question[ERR_TEXT_MAX], bytes[CLOCK_TEXT_MAX];
+        say_price(cli, a);
         if (cli_flag(cli, "yes"))
                 return true;
         clock_bytes_words(a->bytes, bytes);

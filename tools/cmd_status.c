@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "catalog.h"
+#include "catalog_restore.h"
 #include "clock.h"
 #include "progress.h"
 #include "report.h"
@@ -17,7 +18,7 @@ static const struct cli_option options[] = {
 struct look {
         struct buf text;
         bool failed;
-        unsigned going; /* jobs that are not stored and have not failed */
+        unsigned going; /* jobs and restores that are not over */
 };
 
 struct bars {
@@ -40,24 +41,28 @@ static int bar(void *ctx, const struct catalog_archive *a)
         return 0;
 }
 
+static int restoring(void *ctx, const struct catalog_restore *r)
+{
+        struct bars *b = ctx;
+        b->going += restore_is_active(r->state);
+        return 0;
+}
+
 static int look(struct cli *cli, struct look *l, struct err *e)
 {
-        bool json = cli_flag(cli, "json");
-        struct bars b = {.out = &l->text};
+        bool json = cli_flag(cli, "json"), with_bars = cli_flag(cli, "watch") && !json;
+        _cleanup_buf_ struct buf lines = BUF_INIT;
+        struct bars b = {.out = &lines};
         buf_reset(&l->text);
         l->failed = false;
         int q = report_status(cli->catalog, cli->config, json, &l->text, &l->failed, e);
-        if (q == 0 && cli_flag(cli, "watch") && !json) {
-                buf_addc(&l->text, '\n');
+        if (q == 0)
                 q = catalog_archive_each(cli->catalog, bar, &b, e);
-                l->going = b.going;
-        } else if (q == 0) {
-                struct buf none = BUF_INIT;
-                b.out = &none;
-                q = catalog_archive_each(cli->catalog, bar, &b, e);
-                l->going = b.going;
-                buf_done(&none);
-        }
+        if (q == 0)
+                q = catalog_restore_each(cli->catalog, NULL, restoring, &b, e);
+        if (with_bars && lines.len > 0)
+                buf_addf(&l->text, "\n%s", buf_str(&lines));
+        l->going = b.going;
         return q < 0 ? q : 0;
 }
 
