@@ -2,6 +2,7 @@
 #include "tree.h"
 
 #include "bytes.h"
+#include "catalog_restore.h"
 #include "clock.h"
 #include "config.h"
 #include "keys.h"
@@ -289,6 +290,29 @@ static void put_stored(struct catalog *c)
         OK(catalog_archive_set_state(c, C_ID, ARCHIVE_STORED, "", 0, E));
 }
 
+static void a_restore_that_failed_is_a_failure_until_it_is_cancelled(void **state)
+{
+        struct setup u;
+        bool failed = true, old;
+        setup_of(&u, *state);
+        put_archive(u.s->c, A, "kept");
+        OK(catalog_archive_set_state(u.s->c, A, ARCHIVE_STORED, "", 0, E));
+        struct catalog_restore r = {.archive = strdup(A), .tier = strdup("bulk")};
+        OK(catalog_restore_add(u.s->c, &r, &old, E));
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        status(&u, false, &b, &failed);
+        assert_false(failed);
+        r.state = RESTORE_FAILED;
+        OK(catalog_restore_update(u.s->c, &r, E));
+        status(&u, false, &b, &failed);
+        assert_true(failed);
+        r.state = RESTORE_CANCELLED;
+        OK(catalog_restore_update(u.s->c, &r, E));
+        status(&u, false, &b, &failed);
+        assert_false(failed);
+        catalog_restore_done(&r);
+}
+
 static void status_ends_with_what_was_stored_last(void **state)
 {
         struct setup u;
@@ -509,6 +533,7 @@ int main(void)
                 T(status_tells_progress_and_what_must_stay),
                 T(status_tells_when_no_program_works),
                 T(status_tells_what_waits_and_what_failed),
+                T(a_restore_that_failed_is_a_failure_until_it_is_cancelled),
                 T(status_ends_with_what_was_stored_last),
                 T(status_as_json_can_be_parsed),
                 T(info_tells_all_of_an_archive),
