@@ -57,6 +57,21 @@ static int exec(const struct cli *cli, const char *program, const char *const *m
         return cli_fail(cli, &e);
 }
 
+bool mount8_asks(int argc, char *const *argv)
+{
+        return argc >= 5 && argv[1][0] != '-' && argv[2][0] == '/' && streq(argv[3], "-o");
+}
+
+int mount8_run(char **argv)
+{
+        _cleanup_free_ char *program = find_program();
+        if (program)
+                (void)execv(program, argv); /* comes back only with an error */
+        (void)fprintf(stderr, "autoglacier: cannot run %s: %s\n",
+                program ? program : "the mount program", err_words(errno));
+        return CLI_FAILED;
+}
+
 static int run(struct cli *cli)
 {
         _cleanup_free_ char *program = find_program();

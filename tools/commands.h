@@ -27,3 +27,9 @@ extern const struct cli_command cmd_stored;
 extern const struct cli_command cmd_umount;
 extern const struct cli_command cmd_unlock;
 extern const struct cli_command cmd_verify;
+
+/* `autoglacier SOURCE MOUNTPOINT -o OPTIONS`: so mount(8) calls us for the type fuse.autoglacier
+ * and for lines of fstab(5). */
+bool mount8_asks(int argc, char *const *argv);
+/* Becomes the mount program with these words; an exit status when it cannot. */
+int mount8_run(char **argv);

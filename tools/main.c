@@ -147,5 +147,7 @@ int main(int argc, char **argv)
                 return done(CLI_DONE);
         }
         cli.command = find(word);
+        if (!cli.command && mount8_asks(argc, argv))
+                return mount8_run(argv);
         return cli.command ? run(&cli, argc - i, argv + i) : unknown(word);
 }
