@@ -187,6 +187,8 @@ static int run(const struct options *o, struct err *e)
         int q = config_load(o->config_file, &config, e);
         if (q < 0)
                 return q;
+        if ((q = config_check_places(config, e)) < 0) /* before anything is made there */
+                return q;
         const char *wanted = o->mountpoint ? o->mountpoint : config->mountpoint;
         if ((q = place_prepare(wanted, true, &mountpoint, e)) < 0)
                 return q;
