@@ -270,6 +270,7 @@ static void set_transport(struct http *h, CURL *c, const struct http_request *r,
         curl_easy_setopt(c, CURLOPT_SHARE, h->share);
         curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
         curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* a flag does not wait for a name server */
         curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
         curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
         curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, r->once ? 1L : 0L);

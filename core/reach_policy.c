@@ -22,6 +22,18 @@ static void add_actions(struct buf *b, const char *const *actions, size_t n)
         buf_adds(b, "\n            ],\n");
 }
 
+static void add_quoted(struct buf *b, const char *fmt, ...) _printf_(2, 3);
+
+static void add_quoted(struct buf *b, const char *fmt, ...)
+{
+        char text[800];
+        va_list ap;
+        va_start(ap, fmt);
+        int n = vsnprintf(text, sizeof text, fmt, ap);
+        va_end(ap);
+        buf_add_json(b, text, MIN((size_t)MAX(n, 0), sizeof text - 1)); /* longer than all of it */
+}
+
 /* Listings of objects can be held to the prefix, those of unfinished uploads cannot. */
 static void add_bucket(struct buf *b, const char *arn, const char *prefix)
 {
@@ -30,10 +42,11 @@ static void add_bucket(struct buf *b, const char *arn, const char *prefix)
         buf_adds(b, "        {\n            \"Effect\": \"Allow\",\n");
         add_actions(b, list, 1);
         buf_addf(b, "            \"Resource\": \"%s\"", arn);
-        if (*prefix)
-                buf_addf(b,
-                        ",\n            \"Condition\": {\"StringLike\": {\"s3:prefix\": \"%s/*\"}}",
-                        prefix);
+        if (*prefix) {
+                buf_adds(b, ",\n            \"Condition\": {\"StringLike\": {\"s3:prefix\": ");
+                add_quoted(b, "%s/*", prefix);
+                buf_adds(b, "}}");
+        }
         buf_adds(b, "\n        },\n        {\n            \"Effect\": \"Allow\",\n");
         add_actions(b, uploads, 1);
         buf_addf(b, "            \"Resource\": \"%s\"\n        },\n", arn);
@@ -47,8 +60,9 @@ static void add_objects(struct buf *b, const char *arn, const char *prefix, bool
                 "s3:DeleteObject"};
         buf_adds(b, "        {\n            \"Effect\": \"Allow\",\n");
         add_actions(b, actions, ARRAY_SIZE(actions) - (write_only ? 2 : 0));
-        buf_addf(b, "            \"Resource\": \"%s/%s%s*\"\n        }\n", arn, prefix,
-                *prefix ? "/" : "");
+        buf_adds(b, "            \"Resource\": ");
+        add_quoted(b, "%s/%s%s*", arn, prefix, *prefix ? "/" : "");
+        buf_adds(b, "\n        }\n");
 }
 
 /* Source: "Actions, resources, and condition keys for Amazon S3 Glacier", likewise. */

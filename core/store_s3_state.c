@@ -242,11 +242,13 @@ int s3_thaw(struct store *base, const char *name, const struct store_thaw *t, st
         bool never_cold = q == 0 && st.access == STORE_READY && st.ready_until == 0;
         if (q < 0 || never_cold || st.access == STORE_THAWING)
                 return q;
-        char body[300];
+        char body[300], days[40] = "";
+        if (!streq(st.storage_class, "INTELLIGENT_TIERING")) /* what comes back there stays */
+                (void)snprintf(days, sizeof days, "<Days>%u</Days>", MAX(t->days, 1u)); /* fits */
         (void)snprintf(body, sizeof body,
-                "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Days>%u</Days>"
+                "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">%s"
                 "<GlacierJobParameters><Tier>%s</Tier></GlacierJobParameters></RestoreRequest>",
-                MAX(t->days, 1u), tier); /* fits */
+                days, tier); /* fits */
         q = ask_thaw(s3_of(base), name, body, e);
         return q == -EALREADY ? 0 : q;
 }

@@ -13,6 +13,7 @@
 #include "xml.h"
 
 #include <cmocka.h>
+#include <jansson.h>
 
 static struct err err;
 #define E (&err)
@@ -308,6 +309,11 @@ static void a_policy_names_bucket_and_prefix(void **state _unused_)
         has(buf_str(&add), "s3:PutObject");
         assert_null(strstr(buf_str(&add), "Delete"));
         assert_null(strstr(buf_str(&add), "Restore"));
+        const struct config odd = {.vault = (char *)"s3://photos/a \"b\""};
+        buf_reset(&all);
+        assert_int_equal(reach_policy(&odd, false, &all, E), 0);
+        json_auto_t *o = json_loads(buf_str(&all), 0, NULL);
+        assert_true(json_is_object(o));
         const struct config dir = {.vault = (char *)"dir:/x"};
         assert_int_equal(reach_policy(&dir, false, &all, E), -ENOTSUP);
 }
