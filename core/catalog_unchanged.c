@@ -107,6 +107,21 @@ int catalog_bases_each(struct catalog *c, const char *id,
         return r;
 }
 
+int catalog_has_unchanged(struct catalog *c, const char *id, bool *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e,
+                "SELECT 1 FROM unchanged WHERE archive = (SELECT row FROM archive WHERE id = ?1) "
+                "LIMIT 1",
+                "s", id);
+        if (r == 0)
+                r = query_step(&q, e);
+        if (r < 0)
+                return r;
+        *ret = r > 0;
+        return 0;
+}
+
 int catalog_unchanged_check(struct catalog *c, const char *id, struct err *e)
 {
         int64_t row = 0;

@@ -53,6 +53,8 @@ int catalog_unchanged_each(
 int catalog_bases_each(struct catalog *c, const char *id,
         int (*each)(void *ctx, const char *base, const char *name, uint64_t files), void *ctx,
         struct err *e);
+/* Whether it left anything in another archive. */
+int catalog_has_unchanged(struct catalog *c, const char *id, bool *ret, struct err *e);
 /* A folder as it was then: what this archive holds of it and what it left in others; `base` is the
  * archive that holds the member. path "": the top. In no order; names once. */
 int catalog_state_children(struct catalog *c, const char *id, const char *path,

@@ -1,5 +1,6 @@
 #include "commit_internal.h"
 
+#include "catalog_version.h"
 #include "job.h"
 #include "spec.h"
 
@@ -20,6 +21,22 @@ static int tick(void *ctx, struct err *e)
         return run_tick(ctx, e);
 }
 
+/* Whatever comes of it, it is this job's last run. */
+static int note_job(struct run *r, const struct job *j, struct err *e)
+{
+        _cleanup_free_ char *chain = NULL;
+        if (asprintf(&chain, "job:%s", j->file) < 0) {
+                chain = NULL;
+                return err_oom(e);
+        }
+        const struct catalog_run run = {
+                .chain = chain, .job = j->file, .changed_only = j->changed_only};
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_run_set(r->catalog, r->a.id, &run, e);
+        pthread_mutex_unlock(&r->lock);
+        return q;
+}
+
 /* A saved job makes its list when it begins to run; once made it stays, whatever becomes of the
  * job's file. */
 int job_list(struct run *r, struct err *e)
@@ -30,6 +47,8 @@ int job_list(struct run *r, struct err *e)
         int q = job_load_again(r->a.spec, r->a.config_file, &j, e);
         if (q < 0 || !j)
                 return q == -ENOENT ? err_set(e, -EINVAL, "its job is gone: %s", e->text) : q;
+        if ((q = note_job(r, j, e)) < 0)
+                return q;
         const struct job_gather g = {.data = r->env->data,
                 .id = r->a.id,
                 .warn = warn,

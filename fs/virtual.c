@@ -105,6 +105,35 @@ static int lookup_in_archive(
         return ENOENT;
 }
 
+static int job_node(
+        struct mount *m, enum vkind kind, const char *name, struct fuse_entry_param *ret)
+{
+        struct vnode *v = vnode_get_job(m->vtree, kind, name);
+        if (!v)
+                return ENOMEM;
+        *ret = (struct fuse_entry_param){.ino = (fuse_ino_t)v};
+        int q = content_attr(m, v, &ret->attr, NULL);
+        if (q < 0)
+                vnode_forget(m->vtree, v, 1);
+        return -q;
+}
+
+static int lookup_job(struct mount *m, const char *name, struct fuse_entry_param *ret)
+{
+        return job_exists(m, name) ? job_node(m, V_JOB, name, ret) : ENOENT;
+}
+
+static int lookup_in_job(
+        struct mount *m, const struct vnode *v, const char *name, struct fuse_entry_param *ret)
+{
+        enum vkind kind;
+        const char *n;
+        for (size_t k = 0; (n = job_entry(k, &kind)) != NULL; k++)
+                if (streq(n, name))
+                        return job_node(m, kind, v->name, ret);
+        return ENOENT;
+}
+
 struct found {
         struct mount *m;
         const struct vnode *v;
@@ -118,6 +147,22 @@ static int found_member(void *ctx, const struct catalog_member *mem)
         return -entry(f->m, V_MEMBER, &a, mem, f->ret);
 }
 
+static int found_state(void *ctx, const char *base, const struct catalog_member *mem)
+{
+        const struct found *f = ctx;
+        struct catalog_archive a = archive_of(f->v);
+        if (streq(base, a.id))
+                return found_member(ctx, mem);
+        struct vnode *v = vnode_get_elsewhere(f->m->vtree, &a, base, mem);
+        if (!v)
+                return -ENOMEM;
+        *f->ret = (struct fuse_entry_param){.ino = (fuse_ino_t)v,
+                .attr = v->st,
+                .attr_timeout = NODE_TIMEOUT,
+                .entry_timeout = 1.0};
+        return 0;
+}
+
 static int lookup_member(
         struct mount *m, const struct vnode *v, const char *name, struct fuse_entry_param *ret)
 {
@@ -125,7 +170,9 @@ static int lookup_member(
         if (!c)
                 return EIO;
         struct found f = {m, v, ret};
-        int q = catalog_member_lookup(c, v->id, v->member, name, found_member, &f, NULL);
+        int q = state_spans(c, v)
+                        ? state_lookup(c, v, name, found_state, &f)
+                        : catalog_member_lookup(c, v->id, v->member, name, found_member, &f, NULL);
         vtree_give(m->vtree, &c);
         return -q;
 }
@@ -180,6 +227,8 @@ static void vt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         int q = v->kind == V_ARCHIVES  ? lookup_archive(m, name, &e)
                 : v->kind == V_ARCHIVE ? lookup_in_archive(m, v, name, &e)
                 : v->kind == V_FILES   ? lookup_files(m, v, name, &e)
+                : v->kind == V_JOBS    ? lookup_job(m, name, &e)
+                : v->kind == V_JOB     ? lookup_in_job(m, v, name, &e)
                 : v->kind == V_MEMBER  ? lookup_member(m, v, name, &e)
                                        : ENOENT;
         if (q)
@@ -214,7 +263,8 @@ static void vt_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *a _unused_, 
         const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
                           FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME;
         enum vkind k = vnode_of(ino)->kind;
-        bool control = k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE;
+        bool control = k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE ||
+                       k == V_JOB_COMMIT;
         if (!control && (k == V_MEMBER || to_set & ~times))
                 fuse_reply_err(req, EROFS);
         else

@@ -26,6 +26,11 @@ static const struct {
         [V_ABORT] = {S_IFREG | 0600},
         [V_RESTORE] = {S_IFREG | 0600},
         [V_FILES] = {S_IFDIR | 0555},
+        [V_JOB] = {S_IFDIR | 0555},
+        [V_JOB_DESCRIPTION] = {S_IFREG | 0444},
+        [V_JOB_FILES] = {S_IFREG | 0444},
+        [V_JOB_LAST] = {S_IFREG | 0444},
+        [V_JOB_COMMIT] = {S_IFREG | 0600},
 };
 
 bool vkind_is_dir(enum vkind kind)
@@ -101,6 +106,8 @@ static int render_row(struct mount *m, const struct vnode *v, struct catalog *c,
 
 int content_render(struct mount *m, const struct vnode *v, struct buf *b, struct err *e)
 {
+        if (v->kind >= V_JOB && v->kind <= V_JOB_COMMIT)
+                return job_render(m, v, b, e);
         if (v->kind == V_COMMIT)
                 return engine_commit_help(m->engine, b, e);
         struct catalog *c = vtree_catalog(m->vtree, e);
@@ -197,7 +204,7 @@ int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struc
                 .st_gid = getegid(),
                 .st_blksize = 4096,
         };
-        if (v->id)
+        if (v->id && *v->id)
                 return archive_attr(m, v, ret, e);
         if (S_ISDIR(mode)) {
                 pthread_mutex_lock(&m->vtree->lock);
@@ -208,6 +215,6 @@ int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struc
         _cleanup_buf_ struct buf b = BUF_INIT;
         int q = content_render(m, v, &b, e);
         ret->st_size = (off_t)b.len;
-        set_time(ret, vtree_since(m->vtree, v->kind, &b));
+        set_time(ret, v->id ? clock_now() : vtree_since(m->vtree, v->kind, &b));
         return q;
 }

@@ -61,6 +61,36 @@ static int add_member(void *ctx, const struct catalog_member *m)
         return 0;
 }
 
+struct listing {
+        struct vdir *d;
+        const struct vnode *v;
+};
+
+static int add_state(void *ctx, const char *base, const struct catalog_member *m)
+{
+        const struct listing *l = ctx;
+        struct stat st;
+        content_member_stat(m, &st);
+        if (!streq(base, l->v->id))
+                st.st_ino = vnode_number_elsewhere(l->v->archive, m->row);
+        add(l->d, m->name, st.st_ino, st.st_mode);
+        return 0;
+}
+
+static int add_job(void *ctx, const char *name, struct err *e _unused_)
+{
+        add(ctx, name, vnode_number(V_JOB, (int64_t)job_number(name), 0), S_IFDIR);
+        return 0;
+}
+
+static void list_job(const struct vnode *v, struct vdir *d)
+{
+        enum vkind kind;
+        const char *name;
+        for (size_t k = 0; (name = job_entry(k, &kind)) != NULL; k++)
+                add(d, name, vnode_number(kind, v->archive, 0), vkind_mode(kind));
+}
+
 bool files_frozen(struct mount *m, const struct vnode *v, int *ret_fd, char **ret_mountpoint)
 {
         struct catalog *c = vtree_catalog(m->vtree, NULL);
@@ -104,7 +134,10 @@ static int list_files(struct mount *m, const struct vnode *v, struct vdir *d)
         struct catalog *c = vtree_catalog(m->vtree, NULL);
         if (!c)
                 return -EIO;
-        int q = catalog_member_children(c, v->id, v->member, add_member, d, NULL);
+        struct listing l = {d, v};
+        int q = state_spans(c, v)
+                        ? state_list(c, v, add_state, &l)
+                        : catalog_member_children(c, v->id, v->member, add_member, d, NULL);
         vtree_give(m->vtree, &c);
         return q;
 }
@@ -136,7 +169,12 @@ static int fill(struct mount *m, const struct vnode *v, struct vdir *d)
         case V_FILES:
         case V_MEMBER:
                 return list_files(m, v, d);
-        default: /* jobs/ */
+        case V_JOB:
+                list_job(v, d);
+                return 0;
+        case V_JOBS:
+                return jobs_list(m, add_job, d);
+        default: /* no other kind is a folder */
                 return 0;
         }
 }

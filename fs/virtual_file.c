@@ -21,7 +21,7 @@ static struct vfile *file_of(const struct fuse_file_info *fi)
 
 static bool is_control(enum vkind k)
 {
-        return k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE;
+        return k == V_COMMIT || k == V_RETRY || k == V_ABORT || k == V_RESTORE || k == V_JOB_COMMIT;
 }
 
 void vfile_free(struct vfile *f)
@@ -124,8 +124,9 @@ static int ask(
         if (f->asked || blank(data, size))
                 return 0;
         f->asked = true;
-        int q = v->kind == V_RETRY ? engine_retry(m->engine, v->id, &e)
-                                   : engine_abort(m->engine, v->id, &e);
+        int q = v->kind == V_JOB_COMMIT ? job_commit(m, v, data, size, &e)
+                : v->kind == V_RETRY    ? engine_retry(m->engine, v->id, &e)
+                                        : engine_abort(m->engine, v->id, &e);
         if (q < 0)
                 engine_note_refusal(m->engine, e.text);
         return q;

@@ -5,6 +5,7 @@
 
 #include "buf.h"
 #include "catalog.h"
+#include "catalog_version.h"
 #include "control.h"
 
 enum vkind {
@@ -23,18 +24,24 @@ enum vkind {
         V_ABORT,
         V_RESTORE,
         V_FILES,
+        V_JOB,
+        V_JOB_DESCRIPTION,
+        V_JOB_FILES,
+        V_JOB_LAST,
+        V_JOB_COMMIT,
         V_MEMBER,
 };
 
 struct vnode {
         struct node node;
         enum vkind kind;
-        int64_t archive; /* row, or 0 */
+        int64_t archive; /* row, or 0; of a job a number made of its name */
         int64_t member;  /* row, or 0 */
         char *id;        /* of the archive, or NULL */
-        char *name;      /* of the archive, or NULL */
-        struct stat st;  /* V_MEMBER: does not change */
-        char *link;      /* V_MEMBER: target of a symlink */
+        char *name;      /* of the archive or job, or NULL */
+        char *base; /* V_MEMBER: the archive that holds it, where that is another one; or NULL */
+        struct stat st; /* V_MEMBER: does not change */
+        char *link;     /* V_MEMBER: target of a symlink */
         struct vnode *next;
 };
 
@@ -60,6 +67,11 @@ struct vtree {
 struct vnode *vnode_of(fuse_ino_t ino);
 struct vnode *vnode_get(struct vtree *t, enum vkind kind, const struct catalog_archive *a,
         const struct catalog_member *m);
+/* A member that the archive left in an older one, `base`, since it had not changed. */
+struct vnode *vnode_get_elsewhere(struct vtree *t, const struct catalog_archive *a,
+        const char *base, const struct catalog_member *m);
+uint64_t vnode_number_elsewhere(int64_t archive, int64_t member);
+struct vnode *vnode_get_job(struct vtree *t, enum vkind kind, const char *name);
 void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n);
 uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member);
 struct catalog *vtree_catalog(struct vtree *t, struct err *e); /* borrowed: give it back */
@@ -107,6 +119,22 @@ void vfile_free(struct vfile *f);
 /* Takes the descriptor in every case. NULL when out of memory. */
 struct vfile *vfile_of_fd(int fd);
 int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi);
+
+/* virtual_job.c: jobs/ */
+uint64_t job_number(const char *name);
+/* Whether there is such a job, as a file in the folder of jobs. */
+bool job_exists(struct mount *m, const char *name);
+int jobs_list(struct mount *m, int (*each)(void *ctx, const char *name, struct err *e), void *ctx);
+const char *job_entry(size_t k, enum vkind *ret);
+int job_render(struct mount *m, const struct vnode *v, struct buf *b, struct err *e);
+/* Runs it, in the background. */
+int job_commit(struct mount *m, const struct vnode *v, const char *text, size_t len, struct err *e);
+
+/* virtual_state.c: files/ of an archive of only what changed */
+bool state_spans(struct catalog *c, const struct vnode *v);
+int state_lookup(struct catalog *c, const struct vnode *v, const char *name,
+        catalog_unchanged_fn found, void *ctx);
+int state_list(struct catalog *c, const struct vnode *v, catalog_unchanged_fn each, void *ctx);
 
 /* virtual_restore.c */
 /* Opens a file below files/ for reading; answers the request now or when its content is here. */

@@ -19,6 +19,7 @@ static void vnode_free(struct vnode *v)
 {
         free(v->id);
         free(v->name);
+        free(v->base);
         free(v->link);
         free(v);
 }
@@ -52,6 +53,18 @@ uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member)
         return NODE_VIRTUAL_INO | (uint64_t)archive << 8 | (uint64_t)kind;
 }
 
+uint64_t vnode_number_elsewhere(int64_t archive, int64_t member)
+{
+        return NODE_VIRTUAL_INO | 3ull << 60 | ((uint64_t)archive & 0xffff) << 44 |
+               ((uint64_t)member & 0xfffffffffff);
+}
+
+static uint64_t number_of(const struct vnode *v)
+{
+        return v->base ? vnode_number_elsewhere(v->archive, v->member)
+                       : vnode_number(v->kind, v->archive, v->member);
+}
+
 static struct vnode **bucket(struct vtree *t, uint64_t number)
 {
         return &t->buckets[(number * 0x9e3779b97f4a7c15ull >> 40) % VNODE_BUCKETS];
@@ -79,22 +92,57 @@ static struct vnode *make(
         return v;
 }
 
-struct vnode *vnode_get(struct vtree *t, enum vkind kind, const struct catalog_archive *a,
-        const struct catalog_member *m)
+/* Under the lock: the node of this number, or a new one; `made` is taken. */
+static struct vnode *keep(struct vtree *t, uint64_t number, struct vnode *made)
 {
-        uint64_t number = vnode_number(kind, a ? a->row : 0, m ? m->row : 0);
-        pthread_mutex_lock(&t->lock);
         struct vnode **b = bucket(t, number), *v = *b;
-        while (v && vnode_number(v->kind, v->archive, v->member) != number)
+        while (v && number_of(v) != number)
                 v = v->next;
-        if (!v && (v = make(kind, a, m)) != NULL) {
+        if (v) {
+                vnode_free(made);
+        } else {
+                v = made;
                 v->next = *b;
                 *b = v;
         }
-        if (v)
-                v->node.lookups++;
+        v->node.lookups++;
+        return v;
+}
+
+struct vnode *vnode_get(struct vtree *t, enum vkind kind, const struct catalog_archive *a,
+        const struct catalog_member *m)
+{
+        struct vnode *v = make(kind, a, m);
+        if (!v)
+                return NULL;
+        pthread_mutex_lock(&t->lock);
+        v = keep(t, number_of(v), v);
         pthread_mutex_unlock(&t->lock);
         return v;
+}
+
+struct vnode *vnode_get_elsewhere(struct vtree *t, const struct catalog_archive *a,
+        const char *base, const struct catalog_member *m)
+{
+        struct vnode *v = make(V_MEMBER, a, m);
+        if (v && !(v->base = strdup(base))) {
+                vnode_free(v);
+                v = NULL;
+        }
+        if (!v)
+                return NULL;
+        v->st.st_ino = number_of(v);
+        pthread_mutex_lock(&t->lock);
+        v = keep(t, number_of(v), v);
+        pthread_mutex_unlock(&t->lock);
+        return v;
+}
+
+struct vnode *vnode_get_job(struct vtree *t, enum vkind kind, const char *name)
+{
+        const struct catalog_archive a = {
+                .row = (int64_t)job_number(name), .id = (char *)"", .name = (char *)name};
+        return vnode_get(t, kind, &a, NULL);
 }
 
 void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n)
@@ -103,7 +151,7 @@ void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n)
         v->node.lookups -= MIN(n, v->node.lookups);
         bool gone = v->node.lookups == 0;
         if (gone) {
-                struct vnode **p = bucket(t, vnode_number(v->kind, v->archive, v->member));
+                struct vnode **p = bucket(t, number_of(v));
                 while (*p != v)
                         p = &(*p)->next;
                 *p = v->next;

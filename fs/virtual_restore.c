@@ -55,7 +55,8 @@ static int begin(struct mount *m, const struct vnode *v, struct opening *o, int 
         struct catalog *c = vtree_catalog(m->vtree, &e);
         if (!c)
                 return -EIO;
-        int q = engine_content_open(m->engine, c, v->id, v->member, opened, o, ret_fd, &e);
+        int q = engine_content_open(
+                m->engine, c, v->base ? v->base : v->id, v->member, opened, o, ret_fd, &e);
         vtree_give(m->vtree, &c);
         return q;
 }
