@@ -30,7 +30,9 @@ struct fetch {
         uint64_t at, end; /* what is left of it in the tar stream */
         uint64_t size;    /* of the content */
         int fd;
-        const atomic_bool *stop;
+        content_go_on_fn go_on;
+        void *ctx;
+        uint64_t done;
         EVP_MD_CTX *sha;
         struct err why;
 };
@@ -78,7 +80,7 @@ static la_ssize_t member_bytes(struct archive *ar, void *ctx, const void **ret)
         if (f->at == f->end)
                 return 0;
         ssize_t n = -ECANCELED;
-        if (f->stop && atomic_load(f->stop))
+        if (f->go_on && !f->go_on(f->ctx, f->done))
                 (void)err_set(&f->why, -ECANCELED, "interrupted");
         else
                 n = reader_read(f->k->reader, f->k->chunk,
@@ -108,6 +110,7 @@ static int take(struct fetch *f, const void *data, size_t len, uint64_t offset)
         if (!EVP_DigestUpdate(f->sha, data, len))
                 return err_set(&f->why, -EIO, "SHA-512 failed");
         int q = io_pwrite_full(f->fd, data, len, offset);
+        f->done = offset + len;
         return q < 0 ? err_errno(&f->why, q, "cannot write what was fetched") : 0;
 }
 
@@ -157,7 +160,7 @@ static int fetch(struct fetch *f, uint8_t ret[64])
 }
 
 int content_fetch(struct content *k, const struct catalog_member *m, const char *path, int fd,
-        const atomic_bool *stop, struct err *e)
+        content_go_on_fn go_on, void *ctx, struct err *e)
 {
         if (m->type != 'f' || !m->sha512)
                 return err_set(
@@ -170,7 +173,8 @@ int content_fetch(struct content *k, const struct catalog_member *m, const char 
                 .end = m->tar_offset + m->tar_len,
                 .size = m->size,
                 .fd = fd,
-                .stop = stop,
+                .go_on = go_on,
+                .ctx = ctx,
                 .sha = sha};
         uint8_t sum[64];
         int q = fetch(&f, sum);

@@ -8,8 +8,6 @@
 #include "base.h"
 #include "err.h"
 
-#include <stdatomic.h>
-
 struct catalog;
 struct catalog_archive;
 struct catalog_member;
@@ -28,10 +26,12 @@ DEFINE_CLEANUP(content_free, struct content *)
 
 /* Writes the content of a member of type 'f' to the empty file fd, holes left out, and compares it
  * with the member's SHA-512: what is in fd after an error must not be shown to anybody. -EBADMSG
- * and -EPROTO damage, -EREMOTE the store must thaw it first, -ENOKEY, -ECANCELED *stop became true
- * (NULL allowed). The words name object and place, or the archive and the file. */
+ * and -EPROTO damage, -EREMOTE the store must thaw it first, -ENOKEY, -ECANCELED. The words name
+ * object and place, or the archive and the file. `go_on` (NULL allowed) is called every quarter of
+ * a MiB with the bytes that were written so far; false ends it. */
+typedef bool (*content_go_on_fn)(void *ctx, uint64_t done);
 int content_fetch(struct content *k, const struct catalog_member *m, const char *path, int fd,
-        const atomic_bool *stop, struct err *e);
+        content_go_on_fn go_on, void *ctx, struct err *e);
 
 /* True if the member's first byte lies in the block that is at hand. */
 bool content_is_near(const struct content *k, const struct catalog_member *m);

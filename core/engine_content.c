@@ -125,11 +125,17 @@ static int note(struct content_service *k, struct source *s, int64_t member, int
         return err_set(e, -EBADMSG, "%s", e->text);
 }
 
+static bool go_on(void *ctx, uint64_t done _unused_)
+{
+        const struct content_service *k = ctx;
+        return !atomic_load(&k->stop);
+}
+
 static int fetch_into(
         struct content_service *k, struct source *s, const struct wanted *w, int *fd, struct err *e)
 {
         int q = cache_begin(k->cache, w->m.size, fd, e);
-        return q < 0 ? q : content_fetch(s->content, &w->m, w->path, *fd, &k->stop, e);
+        return q < 0 ? q : content_fetch(s->content, &w->m, w->path, *fd, go_on, k, e);
 }
 
 static int fetch(struct content_service *k, const char *id, const struct wanted *w, int *ret_fd,

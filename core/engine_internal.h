@@ -60,6 +60,9 @@ int jobs_lock(struct engine *g, const char *id, int *ret_fd,
         struct err *e); /* -EAGAIN: somebody runs it */
 void jobs_unlock(struct engine *g, const char *id, int fd, bool finished);
 void jobs_poke(struct engine *g);
+/* *ret NULL: the engine's own. */
+int jobs_config(
+        struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e);
 int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e);
 
 /* engine_rows.c: the row of a new job, and the same as JSON beside a frozen tree */
@@ -81,6 +84,7 @@ int content_cache(struct engine *g, struct cache **ret, struct err *e);
  */
 struct content;
 struct source {
+        struct config *config; /* of its job, or NULL */
         struct catalog *catalog;
         struct store *store;
         struct catalog_archive a;

@@ -59,7 +59,7 @@ static void changed(void *ctx, const char *id)
 }
 
 /* A job runs under the configuration it was made under; its files may have gone since. */
-static int job_config(
+int jobs_config(
         struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e)
 {
         _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
@@ -92,7 +92,7 @@ static bool is_finished(struct catalog *c, const char *id)
 int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
 {
         _cleanup_(config_freep) struct config *own = NULL;
-        int q = job_config(g, c, id, &own, e);
+        int q = jobs_config(g, c, id, &own, e);
         if (q == 0)
                 q = catalog_archive_set_runner(c, id, getpid(), e);
         if (q == 0) {

@@ -116,26 +116,6 @@ int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_
         return 0;
 }
 
-static int cancel_one(void *ctx, const struct catalog_restore *r)
-{
-        struct catalog *c = ctx;
-        bool live = restore_is_active(r->state) || r->state == RESTORE_READY;
-        return live ? catalog_restore_want_cancel(c, r->row, NULL) : 0;
-}
-
-int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
-{
-        _cleanup_(catalog_closep) struct catalog *reader = NULL;
-        _cleanup_(catalog_closep) struct catalog *writer = NULL;
-        int q = engine_catalog(g, &reader, e);
-        if (q == 0)
-                q = engine_catalog(g, &writer, e);
-        if (q == 0)
-                q = catalog_restore_each(reader, id, cancel_one, writer, e);
-        restores_poke(g);
-        return q;
-}
-
 static bool says_cancel(const char *text, size_t len)
 {
         while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
@@ -217,7 +197,11 @@ static int run_one(
                 return q;
         if ((q = jobs_lock(g, name, &lock, NULL)) < 0)
                 return q == -EAGAIN ? -EBUSY : err_errno(e, q, "cannot lock %s", name);
-        const struct thaw_env env = {.config = g->config,
+        _cleanup_(config_freep) struct config *own = NULL;
+        _cleanup_(catalog_restore_done) struct catalog_restore r = {0};
+        if ((q = catalog_restore_get(c, row, &r, e)) == 0)
+                q = jobs_config(g, c, r.archive, &own, e);
+        const struct thaw_env env = {.config = own ? own : g->config,
                 .catalog = c,
                 .cache = cache,
                 .unwrap = engine_unwrap,
@@ -225,8 +209,43 @@ static int run_one(
                 .stop = stop,
                 .changed = changed,
                 .ctx = g};
-        q = thaw_run(&env, row, e);
+        if (q == 0)
+                q = thaw_run(&env, row, e);
         jobs_unlock(g, name, lock, false);
+        return q;
+}
+
+/* ---- taking back ---- */
+
+struct live {
+        int64_t rows[64];
+        size_t n;
+};
+
+static int add_live(void *ctx, const struct catalog_restore *r)
+{
+        struct live *l = ctx;
+        if (restore_is_active(r->state) || (r->state == RESTORE_READY && !*r->target))
+                l->rows[l->n++] = r->row;
+        return l->n == ARRAY_SIZE(l->rows);
+}
+
+/* Where no restorer runs, the wish is followed here, unless another program has the restore. */
+int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        struct live l = {0};
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = MIN(catalog_restore_each(c, id, add_live, &l, e), 0);
+        for (size_t i = 0; q == 0 && i < l.n; i++) {
+                q = catalog_restore_want_cancel(c, l.rows[i], e);
+                if (q == 0 && g->n_restorers == 0)
+                        q = run_one(g, c, l.rows[i], &g->stop, e);
+                if (q == -EBUSY)
+                        q = 0;
+        }
+        restores_poke(g);
         return q;
 }
 

@@ -1,6 +1,7 @@
 #include "engine_internal.h"
 
 #include "clock.h"
+#include "config.h"
 #include "content.h"
 #include "store.h"
 #include "stores.h"
@@ -23,6 +24,7 @@ static void source_free(struct source *s)
         store_close(s->store);
         catalog_archive_done(&s->a);
         catalog_close(s->catalog);
+        config_free(s->config);
         free(s);
 }
 DEFINE_CLEANUP(source_free, struct source *)
@@ -57,7 +59,10 @@ static int open_new(struct sources *k, const char *id, struct source **ret, stru
         if (q == 0)
                 q = catalog_archive_get(s->catalog, id, &s->a, e);
         if (q == 0)
-                q = stores_open(g->config, s->a.store_url, s->a.storage_class, &s->store, e);
+                q = jobs_config(g, s->catalog, id, &s->config, e);
+        if (q == 0)
+                q = stores_open(s->config ? s->config : g->config, s->a.store_url,
+                        s->a.storage_class, &s->store, e);
         if (q < 0)
                 return q;
         store_set_control(s->store, &control);

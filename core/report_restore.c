@@ -130,7 +130,10 @@ static void add_when(struct buf *b, const struct catalog_restore *r)
         } else if (r->state <= RESTORE_THAWING && r->deadline > 0) {
                 clock_iso(r->deadline, at);
                 label(b, "expected by");
-                buf_addf(b, "%s\n", at);
+                buf_adds(b, at);
+                clock_words(r->deadline - clock_now(), at);
+                buf_addf(b, "%s%s\n", r->deadline > clock_now() ? ", in " : ", it is late",
+                        r->deadline > clock_now() ? at : "");
         }
 }
 

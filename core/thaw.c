@@ -199,7 +199,7 @@ static int step(struct thaw *t, struct err *e)
 
 static int open_all(struct thaw *t, struct err *e)
 {
-        const struct store_control control = {.stop = &t->halt};
+        const struct store_control control = {.stop = t->env->stop ? t->env->stop : &t->halt};
         int q = catalog_archive_get(t->catalog, t->r.archive, &t->a, e);
         if (q == 0)
                 q = thaw_plan_make(t->catalog, &t->a, t->r.paths, t->r.paths_len, &t->plan, e);

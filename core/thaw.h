@@ -31,9 +31,10 @@ struct thaw_words {
         size_t paths_len;
 };
 void thaw_words_done(struct thaw_words *w);
-/* `[tier] [max=PRICE] path …` or `… all`, in any number of lines. Words are split at blanks; '…',
- * "…" and \\ quote; what is quoted is a path. Lines that begin with '#' are left out. -EINVAL
- * nothing is named, a quote without its end, a path together with all, max without a number. */
+/* `[tier] [max=PRICE] path …` or `… all`, which a tier alone means too, in any number of lines.
+ * Words are split at blanks; '…', "…" and \\ quote; what is quoted is a path. Lines that begin with
+ * '#' are left out. -EINVAL nothing is named, a quote without its end, a path together with all,
+ * max without a number. */
 int thaw_words_parse(const char *text, size_t len, struct thaw_words *ret, struct err *e);
 
 /* One object of the store that is needed. */

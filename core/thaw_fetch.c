@@ -31,6 +31,18 @@ static int take_member(void *ctx, const struct catalog_member *m)
         return 0;
 }
 
+/* A file may take hours: how far it is, and whether it is still wanted, is looked at inside, too.
+ */
+static bool go_on(void *ctx, uint64_t done)
+{
+        struct thaw *t = ctx;
+        uint64_t before = t->r.done_bytes;
+        t->r.done_bytes += done;
+        thaw_tick(t);
+        t->r.done_bytes = before;
+        return !atomic_load(&t->halt);
+}
+
 static int fetch_file(struct thaw *t, struct content *k, const struct one *o, struct err *e)
 {
         _cleanup_free_ char *path = NULL;
@@ -42,7 +54,7 @@ static int fetch_file(struct thaw *t, struct content *k, const struct one *o, st
         if (q == 0)
                 q = cache_begin(t->env->cache, o->m.size, &fd, e);
         if (q == 0)
-                q = content_fetch(k, &o->m, path, fd, &t->halt, e);
+                q = content_fetch(k, &o->m, path, fd, go_on, t, e);
         return q < 0 ? q : cache_put(t->env->cache, o->sha512, &fd, &kept, e);
 }
 

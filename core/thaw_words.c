@@ -103,6 +103,7 @@ static int finish(struct thaw_words *w, struct buf *paths, struct err *e)
                 return err_set(e, -EINVAL,
                         "all and a path cannot be asked for together; quote a path that is called "
                         "all");
+        w->everything |= w->tier && paths->len == 0;
         if (!w->everything && paths->len == 0)
                 return err_set(
                         e, -EINVAL, "nothing was named; write paths of files or folders, or all");

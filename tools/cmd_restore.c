@@ -24,6 +24,7 @@ static const struct cli_option options[] = {
         {"tier", 0, "TIER", "how fast a cold store thaws: bulk, standard or expedited", false},
         {"max", 0, "USD", "what it may cost, instead of COST_LIMIT", false},
         {"wait", 'w', NULL, "until it is there, also if a store must thaw it first", false},
+        {"cancel", 0, NULL, "no longer: all restores of this archive that are on their way", false},
         {"key", 'k', "KEY", "use this private key", false},
         {0},
 };
@@ -203,6 +204,11 @@ static int run(struct cli *cli)
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
                 q = check_stored(&a, &e);
+        if (q == 0 && cli_flag(cli, "cancel")) {
+                q = thawed_cancel(cli, &a, &e);
+                catalog_archive_done(&a);
+                return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
+        }
         bool imported = q == 0 && !dry && import_is_imported(&a);
         if (q == 0 && !dry && !imported)
                 q = is_cold(cli, &a, &cold, &e);

@@ -143,3 +143,9 @@ int thawed_restore(
         catalog_restore_done(&r);
         return q;
 }
+
+int thawed_cancel(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        int q = reopen(cli, e);
+        return q < 0 ? q : engine_restore_cancel(cli->engine, a->id, e);
+}

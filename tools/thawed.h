@@ -16,6 +16,8 @@ struct thawed {
 /* What would be fetched, how long each tier takes and what it costs, on stdout. */
 int thawed_quote(
         struct cli *cli, const struct catalog_archive *a, const struct thawed *t, struct err *e);
+/* No restore of this archive is wanted any more. */
+int thawed_cancel(struct cli *cli, const struct catalog_archive *a, struct err *e);
 /* Asks, and takes it as far as it goes now, or waits until it is over. A cli_status, or -errno with
  * words. */
 int thawed_restore(

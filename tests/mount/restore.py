@@ -112,7 +112,7 @@ class Restore(MountCase):
 
     def test_what_is_wrong_is_said_when_it_is_written(self):
         m = self.cold(config={"COST_LIMIT": 0.0000001})
-        for text, code in (("\n", "EINVAL"), ("  \n", "EINVAL"), ("bulk\n", "EINVAL"), ("all photos\n", "EINVAL"),
+        for text, code in (("\n", "EINVAL"), ("  \n", "EINVAL"), ("max=1\n", "EINVAL"), ("all photos\n", "EINVAL"),
                            ("\"photos\n", "EINVAL"), ("max=much all\n", "EINVAL"), ("photos/2024\n", "ENOENT"),
                            ("expedited all\n", "EINVAL"), ("all\n", "EDQUOT"), ("max=0.00000001 all\n", "EDQUOT")):
             self.refused(code, self.ask, m, text)
@@ -143,6 +143,18 @@ class Restore(MountCase):
         until(lambda: m.state(m.archive) == "stored", lambda: m.read(".status"))
         self.assertIn("restore cancelled", m.text("log", m.archive))
         self.refused("EREMOTE", open, self.file(m, "photos/2025/old.jpg"), "rb")
+
+    def test_what_does_not_fit_into_the_cache_is_fetched_when_it_is_read(self):
+        m = self.cold(config={"CACHE_LIMIT": "500kB"})
+        self.ask(m, "all\n")
+        self.wait_restored(m)
+        info, = m.info(m.archive)["restores"]
+        self.assertLess(info["done_files"], info["files"])
+        self.same(m, *self.want)
+        self.same(m, *self.want)
+        self.assertEqual(len(self.asked(m)), 1)
+        cache = os.path.join(m.data, "cache")
+        self.assertLessEqual(sum(os.stat(os.path.join(cache, n)).st_blocks * 512 for n in os.listdir(cache)), 500000)
 
     # ---- what stores do ----
 

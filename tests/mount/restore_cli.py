@@ -100,6 +100,14 @@ class Cold(MountCase):
         self.assertEqual(len(self.asked(m)), 1)
         until(lambda: m.state() == "stored", "a folder's restore is over when it is there")
 
+    def test_a_restore_is_cancelled_without_a_mount(self):
+        m = self.cold("delay=600")
+        self.cli(m, 4, "restore", "latest", "--to", "out")
+        self.assertIn("restoring", self.cli(m, 0, "list").stdout)
+        self.cli(m, 0, "restore", "latest", "--cancel")
+        self.assertNotIn("restoring", self.cli(m, 0, "list").stdout)
+        self.assertEqual(self.find("out"), {})
+
     def test_a_command_that_is_killed_leaves_nothing_half(self):
         m = self.cold("delay=0.2")
         for point in ("thaw-asked", "restore-fetched"):

@@ -23,6 +23,7 @@ static void words_are_paths_tier_and_price(void **state _unused_)
         } cases[] = {
                 {"all\n", NULL, -1, NULL},
                 {"bulk all", "bulk", -1, NULL},
+                {"standard\n", "standard", -1, NULL},
                 {"max=7.50 standard all\n", "standard", 7.5, NULL},
                 {"standard max=7.50USD all\n", "standard", 7.5, NULL},
                 {"photos/2026\n", NULL, -1, "photos/2026"},
@@ -53,9 +54,9 @@ static void words_are_paths_tier_and_price(void **state _unused_)
 
 static void what_makes_no_sense_is_refused_in_words(void **state _unused_)
 {
-        static const char *const texts[] = {"", "\n", "  \t\n\n", "# only a comment\n", "bulk\n",
-                "max=3\n", "all a\n", "a all\n", "\"a\n", "'a", "max= all", "max=x all",
-                "max=-1 all", "max=3EUR all", "\"\" a", "max=nan all"};
+        static const char *const texts[] = {"", "\n", "  \t\n\n", "# only a comment\n", "max=3\n",
+                "all a\n", "a all\n", "\"a\n", "'a", "max= all", "max=x all", "max=-1 all",
+                "max=3EUR all", "\"\" a", "max=nan all"};
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
                 struct thaw_words w;
                 struct err e = {0};
@@ -96,7 +97,7 @@ struct fetch {
 static int fetch_one(void *ctx, const struct catalog_member *m)
 {
         const struct fetch *f = ctx;
-        return content_fetch(f->k, m, "a file", f->fd, NULL, &f->h->e);
+        return content_fetch(f->k, m, "a file", f->fd, NULL, NULL, &f->h->e);
 }
 
 /* Bytes that reading everything in the plan takes from the store. */
