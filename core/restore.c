@@ -11,6 +11,11 @@ struct range {
         uint64_t start, end; /* in the tar stream */
 };
 
+struct ranges {
+        struct range *v; /* in order, merged */
+        size_t n, cap;
+};
+
 struct work {
         struct catalog *catalog;
         const struct catalog_archive *a;
@@ -19,11 +24,12 @@ struct work {
         struct reader *reader;
         struct err *e;
 
-        struct range *ranges; /* what to read, in order, merged */
-        size_t n, cap;
-        bool *found;  /* for every path asked for */
-        char **extra; /* targets of hard links that were asked for without them */
+        struct ranges ranges; /* what to read */
+        struct ranges late;   /* and after that: hard links that stand before their content */
+        bool *found;          /* for every path asked for */
+        char **extra;         /* targets of hard links that were asked for without them */
         size_t n_extra;
+        bool sorted; /* they are all known */
 
         size_t at; /* the range that is being read */
         uint64_t offset;
@@ -53,12 +59,14 @@ static bool wanted(struct work *w, const char *path)
         return yes;
 }
 
+static int by_text(const void *a, const void *b)
+{
+        return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static bool is_extra(const struct work *w, const char *path)
 {
-        for (size_t i = 0; i < w->n_extra; i++)
-                if (streq(path, w->extra[i]))
-                        return true;
-        return false;
+        return w->sorted && bsearch(&path, w->extra, w->n_extra, sizeof *w->extra, by_text);
 }
 
 static bool member_wanted(struct work *w, const struct catalog_member *m)
@@ -80,22 +88,39 @@ static bool target_wanted(struct work *w, const char *path)
         return catalog_member_by_path(w->catalog, w->a->id, path, ask, w, NULL) == 1;
 }
 
-static int add_range(struct work *w, uint64_t start, uint64_t len)
+static int add_range(struct ranges *r, uint64_t start, uint64_t len, struct err *e)
 {
-        if (w->n > 0 && w->ranges[w->n - 1].end == start) {
-                w->ranges[w->n - 1].end += len;
+        if (r->n > 0 && r->v[r->n - 1].end == start) {
+                r->v[r->n - 1].end += len;
                 return 0;
         }
-        if (w->n == w->cap) {
-                size_t cap = MAX((size_t)64, w->cap * 2);
-                struct range *v = reallocarray(w->ranges, cap, sizeof *v);
+        if (r->n == r->cap) {
+                size_t cap = MAX((size_t)64, r->cap * 2);
+                struct range *v = reallocarray(r->v, cap, sizeof *v);
                 if (!v)
-                        return err_oom(w->e);
-                w->ranges = v;
-                w->cap = cap;
+                        return err_oom(e);
+                r->v = v;
+                r->cap = cap;
         }
-        w->ranges[w->n++] = (struct range){start, start + len};
+        r->v[r->n++] = (struct range){start, start + len};
         return 0;
+}
+
+static int offset_of(void *ctx, const struct catalog_member *m)
+{
+        *(uint64_t *)ctx = m->tar_offset;
+        return 0;
+}
+
+/* The content changed while it was read, so that it stands once more behind the link to it. */
+static bool comes_before_its_content(struct work *w, const struct catalog_member *m)
+{
+        uint64_t content = 0;
+        struct err ignored = {0};
+        return m->type == 'h' &&
+               catalog_member_by_path(
+                       w->catalog, w->a->id, m->link, offset_of, &content, &ignored) == 0 &&
+               content > m->tar_offset;
 }
 
 static int select_member(void *ctx, const struct catalog_member *m)
@@ -105,7 +130,8 @@ static int select_member(void *ctx, const struct catalog_member *m)
                 return 0;
         w->progress.todo_files += m->type == 'f';
         w->progress.todo_bytes += m->type == 'f' ? m->size : 0;
-        return add_range(w, m->tar_offset, m->tar_len);
+        return add_range(comes_before_its_content(w, m) ? &w->late : &w->ranges, m->tar_offset,
+                m->tar_len, w->e);
 }
 
 /* A hard link whose content was not asked for needs the member that holds it. */
@@ -133,8 +159,14 @@ static int select_all(struct work *w, struct err *e)
         int q = 0;
         if (w->params->paths || w->params->want)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_link_target, w, e);
+        if (w->n_extra > 0)
+                qsort(w->extra, w->n_extra, sizeof *w->extra, by_text);
+        w->sorted = true;
         if (q == 0)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_member, w, e);
+        for (size_t i = 0; q == 0 && i < w->late.n; i++)
+                q = add_range(
+                        &w->ranges, w->late.v[i].start, w->late.v[i].end - w->late.v[i].start, e);
         for (size_t i = 0; q == 0 && w->params->paths && w->params->paths[i]; i++)
                 if (!w->found[i])
                         q = err_set(e, -ENOENT,
@@ -161,13 +193,14 @@ static ssize_t source(void *ctx, void *data, size_t len, struct err *e)
         if (w->params->stop && atomic_load(w->params->stop))
                 return err_set(e, -ECANCELED, "interrupted");
         tick(w);
-        if (w->at < w->n && w->offset == w->ranges[w->at].end) {
+        const struct ranges *r = &w->ranges;
+        if (w->at < r->n && w->offset == r->v[w->at].end) {
                 w->at++;
-                w->offset = w->at < w->n ? w->ranges[w->at].start : 0;
+                w->offset = w->at < r->n ? r->v[w->at].start : 0;
         }
-        if (w->at == w->n)
+        if (w->at == r->n)
                 return 0;
-        uint64_t left = w->ranges[w->at].end - w->offset;
+        uint64_t left = r->v[w->at].end - w->offset;
         ssize_t n = reader_read(w->reader, data, (size_t)MIN((uint64_t)len, left), w->offset, e);
         if (n == 0)
                 return err_set(e, -EPROTO,
@@ -250,7 +283,7 @@ static int extract(struct work *w, struct err *e)
         int q = untar_new(&p, &u, e);
         if (q < 0)
                 return q;
-        w->offset = w->n > 0 ? w->ranges[0].start : 0;
+        w->offset = w->ranges.n > 0 ? w->ranges.v[0].start : 0;
         if ((q = untar_run(u, source, w, e)) < 0)
                 return q;
         return untar_finish(u, e);
@@ -262,7 +295,8 @@ static void work_done(struct work *w)
         for (size_t i = 0; i < w->n_extra; i++)
                 free(w->extra[i]);
         free(w->extra);
-        free(w->ranges);
+        free(w->ranges.v);
+        free(w->late.v);
         free(w->found);
 }
 

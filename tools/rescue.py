@@ -775,7 +775,7 @@ NAMES = {"encoding": "utf-8", "errors": "surrogateescape"}
 class Extraction:
     def __init__(self, archive, target, only):
         self.archive, self.target, self.only = archive, target, only
-        self.done, self.lost = 0, 0
+        self.done, self.lost, self.late = 0, 0, []
 
     def one(self, name, what):
         """Does `what` for a member; a failure is named and the rest goes on."""
@@ -796,12 +796,21 @@ class Extraction:
             content = t.extractfile(m) if m.isfile() or m.issparse() else None
             self.target.member(name, m, content, line.get("sha512"), nanoseconds(line["mtime"]))
 
+    def link_late(self, line, name):
+        """A hard link whose content stands behind it: that changed while it was read, and came once more."""
+        if line["type"] != "h" or os.path.lexists(self.target.place(exact(line, "link"))):
+            return False
+        self.late.append((name, lambda: self.listed(line, name)))
+        return True
+
     def from_manifest(self):
         for line in lines_of(self.archive.manifest):
             if "path" in line:
                 name = exact(line, "path")
-                if is_wanted(name, self.only):
+                if is_wanted(name, self.only) and not self.link_late(line, name):
                     self.one(name, lambda line=line, name=name: self.listed(line, name))
+        for name, what in self.late:
+            self.one(name, what)
 
     def streamed(self, t, m):
         name = m.name.encode("utf-8", "surrogateescape")

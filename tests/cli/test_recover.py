@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import sys
+import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cli import CliCase, main  # noqa: E402
@@ -94,6 +96,44 @@ class Recover(CliCase):
         self.ag("recover", "--key", "kept.pem", status=1, say="is not there")
         self.ag("recover", status=2, say="--key")
         self.ag("recover", "--key", "no.pem", status=1, say="no key at")
+
+
+@unittest.skipUnless(os.environ.get("AUTOGLACIER_LONG") == "1", "takes minutes")
+class Many(CliCase):
+    """50 archives with 200,000 members in all; three of them damaged, each in another way."""
+
+    def test_fifty_archives_of_two_hundred_thousand_members(self):
+        self.keys()
+        self.config('{"VAULT": "dir:%s", "COMPRESSION": "zstd"}' % self.path("disk"))
+        self.ag("init")
+        for folder in range(40):
+            for i in range(99):
+                self.write("src/%02d/%d" % (folder, i), "content %d %d\n" % (folder, i))
+        for n in range(50):
+            self.write("src/00/0", "archive %d\n" % n)
+            self.backup("src", message="number %d" % n)
+        shutil.copy(self.private, self.path("kept.pem"))
+        listed = sorted(json.loads(self.ag("list", "--json").out)["archives"], key=lambda a: a["id"])
+        names = [a["name"] for a in listed]
+        self.assertGreater(sum(a["files"] + a["dirs"] for a in listed), 199_000)
+        before = [[self.ag("show", "--json", n).out, self.ag("files", n).out] for n in names]
+        shutil.rmtree(self.data)
+        manifests = sorted(glob.glob(self.path("disk", "manifests", "*", "*")))
+        volumes = sorted(glob.glob(self.path("disk", "archives", "*", "*")))
+        self.assertEqual([len(manifests), len(volumes)], [50, 50])
+        os.unlink(volumes[7])
+        os.truncate(volumes[20], os.path.getsize(volumes[20]) - 1)
+        for path in manifests[33], volumes[33]:
+            os.truncate(path, 700)
+        began = time.monotonic()
+        r = self.ag("recover", "--key", "kept.pem", status=3, say="47 archives recovered, 0 known already, 0 not ours, 3 damaged")
+        print("recovered in %.1f s" % (time.monotonic() - began))
+        told = [line for line in r.err.splitlines() if "is damaged" in line]
+        self.assertEqual(len(told), 3)
+        for n, line in zip((7, 20, 33), told):
+            self.assertTrue(names[n] in line or listed[n]["id"] in line, line)
+        for n in set(range(50)) - {33}:
+            self.assertEqual([self.ag("show", "--json", names[n]).out, self.ag("files", names[n]).out], before[n])
 
 
 if __name__ == "__main__":

@@ -145,6 +145,29 @@ static void a_hard_link_brings_its_content_along(void **state)
         tree_sh("test $(cat $T/back/d/b) = x && test $(stat -c %h $T/back/a) = 2");
 }
 
+static int offset_of(void *ctx, const struct catalog_member *m)
+{
+        *(uint64_t *)ctx = m->tar_offset;
+        return 0;
+}
+
+static void a_hard_link_before_its_content_is_made_after_it(void **state)
+{
+        struct home *h = *state;
+        /* a file that changes while it is read stands at the end once more, behind the link */
+        home_archive(h, "head -c 30000000 /dev/urandom >a; ln a b; cp a $T/copy; "
+                        "(while ! test -e $T/stop; do touch -c a; done) >/dev/null 2>&1 &");
+        tree_sh("touch $T/stop");
+        uint64_t a = 0, b = 0;
+        home_must(h, catalog_member_by_path(h->catalog, h->a.id, "a", offset_of, &a, &h->e));
+        home_must(h, catalog_member_by_path(h->catalog, h->a.id, "b", offset_of, &b, &h->e));
+        assert_true(a > b);
+        assert_int_equal(restore(h, NULL, NULL), 0);
+        tree_sh("cmp $T/copy $T/back/a && test $(stat -c %h $T/back/b) = 2 && rm -r $T/back");
+        assert_int_equal(restore(h, "b", NULL), 0);
+        tree_sh("cmp $T/copy $T/back/b");
+}
+
 static void what_is_there_stays_unless_it_is_to_be_overwritten(void **state)
 {
         struct home *h = *state;
@@ -309,6 +332,7 @@ int main(void)
                 TEST(what_is_not_in_the_archive_is_named_before_anything_is_written),
                 TEST(folders_on_the_way_are_as_they_were),
                 TEST(a_hard_link_brings_its_content_along),
+                TEST(a_hard_link_before_its_content_is_made_after_it),
                 TEST(what_is_there_stays_unless_it_is_to_be_overwritten),
                 TEST(an_interrupted_restore_leaves_whole_files_only),
                 TEST(without_the_key_it_is_enokey),
