@@ -35,7 +35,7 @@ int catalog_unchanged_cut(struct catalog *c, const char *id, uint64_t at, struct
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
                 q = catalog_write(c, false, e,
-                        "DELETE FROM unchanged WHERE archive = ?1 AND at > ?2", "iu", row, at);
+                        "DELETE FROM unchanged WHERE archive = ?1 AND at >= ?2", "iu", row, at);
         return q < 0 ? q : 0;
 }
 

@@ -40,7 +40,7 @@ struct catalog_range {
 /* LATER. Ranges of one base must not overlap. */
 int catalog_unchanged_add(
         struct catalog *c, const char *id, const struct catalog_range *r, size_t n, struct err *e);
-/* Forgets the ranges that began after `at` of the archive's tar stream. LATER. */
+/* Forgets the ranges that began at `at` of the archive's tar stream, or later. LATER. */
 int catalog_unchanged_cut(struct catalog *c, const char *id, uint64_t at, struct err *e);
 /* In the order in which they were found; borrowed for the call. */
 int catalog_ranges_each(struct catalog *c, const char *id,

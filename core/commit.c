@@ -4,6 +4,7 @@
 #include "config.h"
 #include "crash.h"
 #include "io.h"
+#include "notify.h"
 #include "staging.h"
 #include "store.h"
 #include "stores.h"
@@ -282,6 +283,25 @@ static int settle_error(struct run *r, int code, struct err *e)
         return code;
 }
 
+static int tick(void *ctx, struct err *e)
+{
+        return atomic_load(((struct run *)ctx)->env->stop) ? err_set(e, -ECANCELED, "stopped") : 0;
+}
+
+/* Once, in the run in which it came to this. */
+static void tell(struct run *r, enum archive_state before, const char *error)
+{
+        bool news = r->a.state != before && (is_stored(r) || r->a.state == ARCHIVE_FAILED);
+        if (!news || before == ARCHIVE_STORED || before == ARCHIVE_INCOMPLETE)
+                return;
+        struct err why = {0};
+        struct catalog_archive a = r->a;
+        a.error = (char *)(r->a.state == ARCHIVE_FAILED ? error : "");
+        int q = notify_run(r->env->config, archive_state_name(r->a.state), &a, tick, r, &why);
+        if (q < 0)
+                run_event(r, 'i', "nobody was told: %s", why.text);
+}
+
 int commit_run(const struct commit_env *env, const char *id, struct err *e)
 {
         struct err local = {0};
@@ -296,6 +316,7 @@ int commit_run(const struct commit_env *env, const char *id, struct err *e)
                 q = commit_abort(env, id, e);
                 return q < 0 ? q : err_set(e, -ECANCELED, "taken back");
         }
+        enum archive_state before = r.a.state;
         q = chain(&r, e);
         bool again = q == -ESTALE && start_over(&r, e) == 0;
         if (q < 0 && !again) {
@@ -304,6 +325,7 @@ int commit_run(const struct commit_env *env, const char *id, struct err *e)
                 q = settle_error(&r, q, &late);
                 *e = late;
         }
+        tell(&r, before, e->text);
         bool aborted = atomic_load(&r.aborted);
         int result = q < 0 ? q : r.a.n_warnings > 0 || r.a.n_returned > 0;
         run_done(&r);

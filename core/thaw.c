@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "config.h"
 #include "crash.h"
+#include "notify.h"
 #include "stores.h"
 
 #include <inttypes.h>
@@ -155,6 +156,10 @@ static int step_ready(struct thaw *t, struct err *e)
         int q = thaw_become(t, RESTORE_READY, error ? error : "",
                 *t->r.target ? INT64_MAX : t->r.ready_until, e);
         crash_point("restore-ready");
+        struct err why = {0};
+        if (q == 0 && t->env->config &&
+                notify_run(t->env->config, "ready", &t->a, NULL, NULL, &why) < 0)
+                thaw_log(t, 'i', "nobody was told: %s", why.text);
         return q;
 }
 

@@ -3,12 +3,21 @@
 import json
 import os
 import re
+import shutil
 import time
 import unittest
 
 from job_case import JobCase
+from mount import BUILD
 
 LONG_AGO = 1700000000
+LONG = os.environ.get('AUTOGLACIER_LONG') == '1'
+
+
+def build_options():
+    """The names of the options that this build was made with."""
+    with open(os.path.join(BUILD, 'meson-info', 'intro-buildoptions.json')) as f:
+        return [o['name'] for o in json.load(f) if o['value'] is True]
 
 
 class Changed(JobCase):
@@ -144,6 +153,74 @@ class Changed(JobCase):
                                                 os.path.join(self.folder, 'again'), self.path())[1])
         err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
         self.assertIn('nothing of', err)
+
+    def test_recovered_catalogue_knows_what_was_left_out(self):
+        self.backup()
+        self.write('a/two', 'another two')
+        self.settle('a/two')
+        os.unlink(self.path('b/three'))
+        name = self.backup('--changed')
+        when = self.now()
+        before = self.run_it('files', '--long', name)[0], self.archive(name)
+        key = os.path.join(self.folder, 'kept.pem')
+        shutil.copy(os.path.join(self.home, 'data', 'keys', 'private.pem'), key)
+        for path in ('catalog.db', 'catalog.db-wal', 'catalog.db-shm'):
+            if os.path.exists(os.path.join(self.home, 'data', path)):
+                os.unlink(os.path.join(self.home, 'data', path))
+        self.run_it('recover', '--key', key)
+        after = self.run_it('files', '--long', name)[0], self.archive(name)
+        self.assertEqual(after[0], before[0])
+        self.assertEqual(after[1]['unchanged'], before[1]['unchanged'])
+        to = os.path.join(self.folder, 'restored')
+        self.run_it('restore', '--as-of', when, '--to', to, self.source)
+        self.assertEqual(self.tree(to + self.source), self.tree(self.source))
+        self.assertEqual(self.held(self.backup('--changed')), [])
+
+    def test_run_that_is_killed_and_taken_up_again_misses_nothing(self):
+        if 'crash_points' not in build_options():
+            self.skipTest('this build has no crash points')
+        self.configure(COMPRESSION='none', VOLUME_SIZE='64MiB')
+        noise = os.urandom(1 << 20)
+        for k in range(6):
+            self.write('v%d/big' % k, noise * 30)
+            self.write('v%d/small' % k, 'small')
+        self.settle()
+        self.backup()
+        for k in (0, 2, 3, 5):
+            self.write('v%d/big' % k, noise * 31)
+        self.settle()
+        expected = self.listed('latest')
+        points = ('volume-done', 'volume-confirmed', 'walked', 'packed', 'gathering')
+        for point in points if LONG else points[:2]:
+            p = self.start('backup', '-c', '-m', point, self.source, AUTOGLACIER_CRASH_AT=point)
+            p.communicate(timeout=300)
+            self.assertNotEqual(p.returncode, 0, point)
+            name = self.names()[-1]
+            self.run_it('retry', name, status=None)
+            self.assertEqual(self.archive(name)['state'], 'stored', point)
+            self.assertEqual(self.listed(name), expected, point)
+            self.assertEqual(self.held(name), ['v%d/big' % k for k in (0, 2, 3, 5)], point)
+            self.run_it('delete', '--yes', name)
+
+    @unittest.skipUnless(LONG, 'AUTOGLACIER_LONG is not set')
+    def test_one_changed_file_in_a_hundred_takes_under_a_tenth_of_the_time(self):
+        shutil.rmtree(self.source)
+        for d in range(300):
+            for f in range(1000):
+                self.write('%03d/%04d' % (d, f), '%d %d ' % (d, f) * 60)
+        self.settle()
+        times = []
+        for options in ([], ['--changed']):
+            began = time.monotonic()
+            self.backup(*options)
+            times.append(time.monotonic() - began)
+            for f in range(3000):
+                self.write('%03d/%04d' % (f % 300, f // 3), 'changed')
+        print('300,000 files: %.1f s, 1 %% changed: %.1f s' % tuple(times))
+        self.assertLess(times[1], times[0] / 10)
+
+    def names(self):
+        return [line.split()[0] for line in self.run_it('list')[0].splitlines()]
 
     def test_deleted_files_stay_away(self):
         self.backup()
