@@ -62,7 +62,8 @@ int engine_start(struct engine *g, struct err *e);
 int engine_pending(struct engine *g, unsigned *ret, struct err *e);
 /* Those of them that nobody works on, and that are not to wait any longer. */
 int engine_ready(struct engine *g, unsigned *ret, struct err *e);
-/* Waits until nothing can go on (all stored, failed or waiting), or `stop` becomes true. */
+/* Waits until nothing can go on (all stored, failed or waiting), or `stop` becomes true. At once
+ * if no thread runs jobs. */
 void engine_drain(struct engine *g, const atomic_bool *stop);
 
 /* Called after any archive's state changed, from a worker thread. For refreshing windows. */

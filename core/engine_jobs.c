@@ -302,7 +302,7 @@ void engine_drain(struct engine *g, const atomic_bool *stop)
 {
         jobs_poke(g);
         pthread_mutex_lock(&g->lock);
-        while (!atomic_load(stop) && !g->idle) {
+        while (g->started && !atomic_load(stop) && !g->idle) {
                 int64_t until = clock_monotonic() + CLOCK_NSEC / 5;
                 struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
                 (void)pthread_cond_timedwait(&g->cond, &g->lock, &ts); /* a signal sets *stop */

@@ -246,7 +246,8 @@ static int dir_put_part(struct store_upload *base, const struct store_part *p, s
         struct dir_upload *u = (struct dir_upload *)base;
         int q = io_pwrite_full(u->fd, p->data, p->len, p->offset);
         if (q < 0)
-                return err_errno(e, q, "cannot write to %s in the store", u->partial);
+                return err_errno(e, q, "cannot write to %s in the store %s", u->partial,
+                        of(base->store)->path);
         /* Start the disk now, so that the fsync at the end finds little to do. */
         (void)sync_file_range(u->fd, (off_t)p->offset, (off_t)p->len, SYNC_FILE_RANGE_WRITE);
         u->written = MAX(u->written, p->offset + p->len);
@@ -276,17 +277,20 @@ static int finish(struct dir_upload *u, uint64_t size, struct err *e)
 {
         struct stat st;
         if (fstat(u->fd, &st) < 0)
-                return err_errno(e, -errno, "cannot look at %s", u->partial);
+                return err_errno(e, -errno, "cannot look at %s in the store %s", u->partial,
+                        of(u->base.store)->path);
         if ((uint64_t)st.st_size != size)
                 return err_set(e, -EIO,
                         "%s has %lld bytes in the store, not the %llu that were written",
                         u->partial, (long long)st.st_size, (unsigned long long)size);
         if (fsync(u->fd) < 0)
-                return err_errno(e, -errno, "cannot write %s to the disk", u->partial);
+                return err_errno(e, -errno, "cannot write %s to the disk of the store %s",
+                        u->partial, of(u->base.store)->path);
         crash_point("store-synced");
         int q = publish(u);
         if (q < 0)
-                return err_errno(e, q, "cannot name the finished %s", u->name);
+                return err_errno(e, q, "cannot name the finished %s in the store %s", u->name,
+                        of(u->base.store)->path);
         for (char *slash; (slash = strrchr(u->partial, '/')) != NULL; *slash = 0)
                 if ((q = io_sync_parent(u->root, u->partial)) < 0)
                         return err_errno(
