@@ -35,13 +35,24 @@ static int load_recipients(struct run *r, struct err *e)
                                    : err_set(e, -ENOKEY, "archive %s has no recipient", r->a.name);
 }
 
+/* An answer that makes no sense was broken on its way: another will come. */
+static int from_network(const struct run *r, int q, struct err *e)
+{
+        if (q != -EPROTO || !r->store || r->store->traits.direct)
+                return q;
+        if (e)
+                e->code = -EAGAIN;
+        return -EAGAIN;
+}
+
 static int open_store(struct run *r, bool hurry, struct err *e)
 {
         int q = stores_open(r->env->config, r->a.store_url, r->a.storage_class, &r->store, e);
         if (q == 0 && !r->store->traits.direct)
                 q = watch_start(r, hurry, e);
         if (q == 0)
-                q = store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e);
+                q = from_network(r,
+                        store_check(r->store, *r->a.store_id ? r->a.store_id : NULL, NULL, e), e);
         if (q == 0)
                 watch_trouble(r, NULL, 0);
         return q;
@@ -335,7 +346,7 @@ int volumes_put_manifest(struct run *r, struct err *e)
         pack_free(r->pack);
         r->pack = NULL;
         crash_point("manifest-stored");
-        return q;
+        return from_network(r, q, e);
 }
 
 /* ---- the end ---- */

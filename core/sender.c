@@ -122,9 +122,13 @@ static void tell(struct sender *s, const struct err *why, int64_t wait)
 
 static void note_failure(struct sender *s, const struct task *t, int q, const struct err *why)
 {
-        if (q == -EBADMSG)
+        bool damaged = q == -EBADMSG && t->step == STEP_PART;
+        if (damaged)
                 s->damaged = t->v->number;
-        if (q == -EBADMSG || (q != -ENOENT && q != -ECANCELED && !err_can_wait(q))) {
+        /* An answer that makes no sense was broken on its way. */
+        bool broken = q == -EPROTO || (q == -EBADMSG && !damaged);
+        bool passes = err_can_wait(q) || q == -ECANCELED || broken;
+        if (!passes) {
                 if (!s->failed.code)
                         s->failed = *why;
                 s->failed.code = q;

@@ -70,6 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Before the answer leaves: who has it finds it in the log."""
         entry, self.entry = self.entry, {}
         if "operation" in entry or "error" in entry:
+            entry["ended"] = round(time.time(), 3)
             self.server.log.write(entry)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = one
