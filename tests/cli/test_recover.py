@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cli import CliCase, main  # noqa: E402
+from cli import CliCase, main, until  # noqa: E402
 
 
 class Recover(CliCase):
@@ -89,6 +89,24 @@ class Recover(CliCase):
         self.ag("genkeys", "other.pem", "other.pub")
         self.ag("recover", "--key", "other.pem", say="3 not ours")
         self.assertEqual(self.ag("list").out, "")
+
+    def test_beside_a_mount_the_archives_appear_in_it(self):
+        if not os.path.exists("/dev/fuse"):
+            self.skipTest("there is no /dev/fuse")
+        before = self.seen()
+        self.lose_the_machine()
+        self.keys()
+        self.addCleanup(self.ag, "stop", status=None)
+        self.ag("mount", "glacier")
+        self.assertEqual(os.listdir(self.path("glacier/archives")), ["STATUS.txt"])
+        self.ag("recover", "--key", "kept.pem", say="3 archives recovered")
+        until(lambda: len(os.listdir(self.path("glacier/archives"))) == 4, "three archives in the mount")
+        self.assertEqual(self.seen(), before)
+        name = before[0].split()[0]
+        inside = os.path.join("glacier/archives", name)
+        self.assertEqual(self.read(inside + "/info.json").decode(), self.ag("show", "--json", name).out)
+        self.assertEqual(self.read(os.path.join(inside, "files", self.path("src/f")[1:])), b"content 0\n")
+        self.assertEqual(self.ag("recover", "--key", "kept.pem").out, "")
 
     def test_it_is_no_backup_of_a_store_that_is_not_there(self):
         self.lose_the_machine()
