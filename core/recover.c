@@ -177,8 +177,7 @@ static int fill(struct recover *r, const struct recover_group *g, struct err *e)
         struct err second = {0};
         int t = recover_from_tail(r, g, &second);
         if (t == -EREMOTE)
-                return err_set(
-                        e, t, "%s, and the copy at its end must be thawed first", first.text);
+                return recover_ask_end(r, g, &first, e);
         if (t < 0)
                 return err_set(e, t, "%s; %s", first.text, second.text);
         (void)err_set(e, q, "%s; it was read from the archive's own end", first.text);

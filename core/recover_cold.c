@@ -80,6 +80,22 @@ static int ask(struct recover *r, const struct recover_list *l, size_t *ret, str
         return q;
 }
 
+/* A whole volume is dear compared with a manifest: in bulk. */
+int recover_ask_end(
+        struct recover *r, const struct recover_group *g, const struct err *first, struct err *e)
+{
+        const struct store_thaw t = {.tier = "bulk", .days = KEEP_DAYS};
+        struct err why = {0};
+        int q = store_thaw(r->store, g->volumes[g->n - 1].name, &t, &why);
+        if (q < 0)
+                return err_set(e, q, "%s, and the copy at its end is not to be had: %s",
+                        first->text, why.text);
+        return err_set(e, -EREMOTE,
+                "%s; the copy at its end has been asked for: recover again when it is thawed, in "
+                "half a day or two",
+                first->text);
+}
+
 int recover_thaw(struct recover *r, const struct recover_list *l, struct err *e)
 {
         struct patience p = {.r = r};

@@ -46,6 +46,10 @@ bool recover_is_known(struct recover *r, const char *id);
 /* recover_cold.c. Both do nothing where the store is not cold. -ECANCELED when told to stop. */
 int recover_inventory(struct recover *r, struct err *e);
 int recover_thaw(struct recover *r, const struct recover_list *l, struct err *e);
+/* The manifest is no good (`first` says why) and the last volume, which ends in a copy, is cold:
+ * asks for it. -EREMOTE in words, or what the store says. */
+int recover_ask_end(
+        struct recover *r, const struct recover_group *g, const struct err *first, struct err *e);
 
 /* An object opened for reading: its header says that it is what its name says. */
 struct recover_open {

@@ -68,6 +68,9 @@ int glacier_sweep(
 /* store_glacier_job.c. o NULL: the inventory. */
 int glacier_ask(struct glacier *g, const struct glacier_object *o, const struct store_thaw *t,
         struct err *e);
+/* Asks how far a job is, and notes it. -ENOENT: the service does not know it any more, or it
+ * failed. */
+int glacier_look_at(struct glacier *g, struct glacier_job *j, struct err *e);
 /* All jobs of an archive that the service still knows, as one: not done before all are. Of the
  * inventory the newest. ret->id is "" if there is none. */
 int glacier_job_now(

@@ -48,8 +48,7 @@ static bool read_job(const json_t *o, struct glacier_job *ret)
 
 /* ---- how far a job is ---- */
 
-/* -ENOENT: the service does not know it any more, or it failed. */
-static int look_at(struct glacier *g, struct glacier_job *j, struct err *e)
+int glacier_look_at(struct glacier *g, struct glacier_job *j, struct err *e)
 {
         char below[GLACIER_ID_MAX + 16];
         (void)snprintf(below, sizeof below, "/jobs/%s", j->id); /* fits */
@@ -94,7 +93,7 @@ int glacier_job_now(
         size_t n = 0;
         int q = glacier_book_jobs(g->book, g->id, o ? o->archive : "", &v, &n, e);
         for (size_t i = 0; q == 0 && i < n && (o || !*sum.id); i++) {
-                q = has_expired(g, &v[i]) ? -ENOENT : look_at(g, &v[i], e);
+                q = has_expired(g, &v[i]) ? -ENOENT : glacier_look_at(g, &v[i], e);
                 if (q == 0)
                         add_job(&sum, &v[i]);
                 else if (q == -ENOENT)
@@ -122,7 +121,7 @@ static int known_job(struct glacier *g, const struct glacier_job *wanted, struct
         for (size_t i = 0; q == 0 && i < n; i++) {
                 if (!covers(&v[i], wanted) || has_expired(g, &v[i]))
                         continue;
-                q = look_at(g, &v[i], e);
+                q = glacier_look_at(g, &v[i], e);
                 if (q == 0 && (*wanted->archive || !v[i].done))
                         return 1; /* an inventory that is there is asked for anew */
                 if (q == -ENOENT)

@@ -147,21 +147,36 @@ static int read_some(struct glacier *g, const struct glacier_object *o, const st
         return 0;
 }
 
-/* A finished job whose output holds the range, from the book alone: nothing is asked. */
+static bool holds(const struct glacier_job *j, uint64_t start, uint64_t end)
+{
+        return j->start <= start && j->end >= end;
+}
+
+/* A finished job whose output holds the range: from the book, or one that runs by what was known
+ * last is asked about. */
 static int job_for(struct glacier *g, const struct glacier_object *o, uint64_t start, uint64_t end,
         struct glacier_job *ret, struct err *e)
 {
         _cleanup_free_ struct glacier_job *v = NULL;
-        size_t n = 0;
+        size_t n = 0, found = SIZE_MAX;
         int q = glacier_book_jobs(g->book, g->id, o->archive, &v, &n, e);
-        if (q < 0)
-                return q;
-        for (size_t i = 0; i < n; i++)
-                if (v[i].done && v[i].start <= start && v[i].end >= end) {
-                        *ret = v[i];
-                        return 0;
-                }
-        return err_set(e, -EREMOTE, "%s must be retrieved from the vault first", o->name);
+        for (size_t i = 0; q == 0 && i < n && found == SIZE_MAX; i++)
+                if (v[i].done && holds(&v[i], start, end))
+                        found = i;
+        for (size_t i = 0; q == 0 && i < n && found == SIZE_MAX; i++) {
+                if (v[i].done || !holds(&v[i], start, end))
+                        continue;
+                q = glacier_look_at(g, &v[i], e);
+                if (q == 0 && v[i].done)
+                        found = i;
+                else if (q == -ENOENT)
+                        q = glacier_book_forget_job(g->book, g->id, v[i].id, e);
+        }
+        if (q == 0 && found == SIZE_MAX)
+                return err_set(e, -EREMOTE, "%s must be retrieved from the vault first", o->name);
+        if (q == 0)
+                *ret = v[found];
+        return q;
 }
 
 int glacier_get(

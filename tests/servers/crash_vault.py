@@ -12,7 +12,7 @@ import emulated  # noqa: E402
 from mount import MountCase, main, skip_all, until  # noqa: E402
 
 # Of the whole way only what differs for a vault; the rest is the same for every store.
-SENDING = ["upload-begun", "upload-recorded", "part-sent", "vault-finished", "volume-confirmed", "vault-finished:2"]
+SENDING = ["upload-begun", "part-sent", "vault-finished", "vault-finished:2"]
 ASKING = ["vault-asked", "thaw-asked"]
 HOURS = 4 * 3600
 

@@ -67,7 +67,7 @@ class Cold:
     def copy_of_key(self, m):
         return shutil.copy(os.path.join(m.data, "keys", "private.pem"), os.path.join(self.folder, "copy.pem"))
 
-    def recover(self, m, key):
+    def recover(self, m, key, status=0):
         """Recovers while the store's clock runs on; what it said."""
         done = []
         recover = threading.Thread(target=lambda: done.append(self.run_cli(m, "recover", "--key", key)))
@@ -75,7 +75,7 @@ class Cold:
         while recover.is_alive():
             recover.join(0.5)
             self.server.advance(THAW + 1)
-        self.assertEqual(done[0].returncode, 0, done[0].stdout + done[0].stderr)
+        self.assertEqual(done[0].returncode, status, done[0].stdout + done[0].stderr)
         return done[0].stdout + done[0].stderr
 
     def sources(self, n=12):
@@ -126,6 +126,17 @@ class Cold:
         self.cli(new, "verify")
         again = self.cli(new, "recover", "--key", key)
         self.assertIn("2 known already", again)
+
+    def test_archive_without_its_manifest_is_recovered_from_its_thawed_end(self):
+        m, top = self.machine(), self.sources(3)
+        self.cli(m, "backup", "-m", "words", top)
+        listed = self.cli(m, "list")
+        self.remove_manifests()
+        new, key = self.machine("two"), os.path.join(m.data, "keys", "private.pem")
+        self.assertIn("recover again when it is thawed", self.recover(new, key, status=3))
+        self.server.advance(THAW + 1)
+        self.assertIn("it was read from the archive's own end", self.recover(new, key, status=3))
+        self.assertEqual(self.cli(new, "list"), listed)
 
     # ---- a mount ----
 
@@ -210,6 +221,12 @@ class InVault(Cold, MountCase):
 
     def uploads(self):
         return self.documents("upload")
+
+    def remove_manifests(self):
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+            for name, body in db.execute("SELECT name, body FROM doc WHERE kind = 'archive' AND parent = ?", (self.place,)):
+                if ":manifests/" in json.loads(body)["description"]:
+                    self.client("glacier").delete_archive(accountId="-", vaultName=self.place, archiveId=name)
 
     def test_descriptions_hold_name_and_text_unless_they_are_private(self):
         m, top = self.machine(), self.sources(2)
@@ -308,6 +325,11 @@ class InDeepArchive(Cold, MountCase):
     def objects(self):
         pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.place)
         return sum(len(page.get("Contents", [])) for page in pages)
+
+    def remove_manifests(self):
+        client = self.client("s3")
+        for o in client.list_objects_v2(Bucket=self.place, Prefix="pre/manifests/")["Contents"]:
+            client.delete_object(Bucket=self.place, Key=o["Key"])
 
     def uploads(self):
         return self.client("s3").list_multipart_uploads(Bucket=self.place).get("Uploads", [])

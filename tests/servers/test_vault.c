@@ -378,6 +378,7 @@ static void object_is_read_once_its_retrieval_is_done(void **state)
         OK(store_thaw(u->s, NAME, &everything, E));
         FAILS(-EREMOTE, NAME, store_get(u->s, NAME, back, 1, 0, E));
         control("advance", "3601");
+        OK(store_get(u->s, NAME, back, 1, 0, E)); /* without asking for the state first */
         OK(store_state(u->s, NAME, &st, E));
         assert_int_equal(st.access, STORE_READY);
         assert_true(st.ready_until > clock_now());
