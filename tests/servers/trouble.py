@@ -14,32 +14,44 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 import emulated  # noqa: E402
 from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
 
-BUCKET = "trouble"
 
 
 class Trouble(MountCase):
+    """One emulator for a class of tests, with a bucket for each; what was asked is counted from the test's beginning."""
     tls = False
+    tests = 0
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = emulated.Emulated(tls=cls.tls)
+        cls.addClassCleanup(cls.server.stop)
+        import botocore.session
+        cls.client = botocore.session.Session().create_client(
+            "s3", region_name="us-east-1", endpoint_url=cls.server.url,
+            verify=os.path.join(cls.server.folder, "ca.pem") if cls.tls else None,
+            aws_access_key_id=emulated.ACCESS_KEY, aws_secret_access_key=emulated.SECRET_KEY)
+        cls.addClassCleanup(cls.client.close)
 
     def setUp(self):
         super().setUp()
-        self.server = emulated.Emulated(tls=self.tls)
-        self.addCleanup(self.server.stop)
-        self.make_bucket()
+        type(self).tests += 1
+        self.bucket = "trouble-%d" % self.tests
+        self.addCleanup(self.calm)
+        self.client.create_bucket(Bucket=self.bucket)
+        self.before = len(self.server.requests())
 
-    def client(self, **more):
-        import botocore.session
-        client = botocore.session.Session().create_client(
-            "s3", region_name="us-east-1", endpoint_url=self.server.url,
-            verify=os.path.join(self.server.folder, "ca.pem") if self.tls else None,
-            aws_access_key_id=emulated.ACCESS_KEY, aws_secret_access_key=emulated.SECRET_KEY, **more)
-        self.addCleanup(client.close)
-        return client
+    def calm(self):
+        if self.server.process.poll() is not None:
+            self.server.start()
+        if not self.tls:
+            self.server.behave()
+            self.server.set(clock_skew=0, thaw_seconds=0)
 
-    def make_bucket(self, **more):
-        self.client().create_bucket(Bucket=BUCKET, **more)
+    def requests(self, operation):
+        return [r for r in self.server.requests()[self.before:] if r.get("operation") == operation]
 
     def machine(self, name="one", env=None, **config):
-        c = {"VAULT": "s3://%s/backups" % BUCKET, "ENDPOINT_URL": self.server.url, "REGION_NAME": "us-east-1",
+        c = {"VAULT": "s3://%s/backups" % self.bucket, "ENDPOINT_URL": self.server.url, "REGION_NAME": "us-east-1",
              "AWS_ACCESS_KEY_ID": emulated.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": emulated.SECRET_KEY,
              "STORAGE_CLASS": "DEEP_ARCHIVE", "COMPRESSION": "none"}
         c.update(config)
@@ -110,7 +122,7 @@ class Sentences(Trouble):
         code, text = self.cli(m, "backup", "-m", "words", os.path.join(self.folder, "file"))
         self.assertEqual(code, 0, text)
         # init tried once; the backup did not.
-        self.assertEqual(len(self.server.requests("DeleteObject")), 1)
+        self.assertEqual(len(self.requests("DeleteObject")), 1)
 
     def test_a_clock_that_is_off_by_a_day(self):
         self.server.set(clock_skew=86400)
@@ -122,7 +134,7 @@ class Sentences(Trouble):
         m.wait("stored")
 
     def test_a_bucket_with_object_lock(self):
-        client = self.client()
+        client = self.client
         client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
         client.put_object_lock_configuration(Bucket="locked", ObjectLockConfiguration={
             "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 30}}})
@@ -155,8 +167,8 @@ class Classes(Trouble):
             for words in (("backup", "-m", name, path), ("restore", "latest", "--to", os.path.join(self.folder, "to-" + name))):
                 code, text = self.cli(m, *words)
                 self.assertEqual(code, 0, text)
-        self.assertEqual(self.server.requests("RestoreObject"), [])
-        stored = self.client().list_objects_v2(Bucket=BUCKET, Prefix="backups/archives/")["Contents"]
+        self.assertEqual(self.requests("RestoreObject"), [])
+        stored = self.client.list_objects_v2(Bucket=self.bucket, Prefix="backups/archives/")["Contents"]
         self.assertEqual(sorted(o["StorageClass"] for o in stored), ["GLACIER_IR", "STANDARD", "STANDARD_IA"])
 
     def test_what_is_cold_is_asked_for_once(self):
@@ -170,11 +182,11 @@ class Classes(Trouble):
         for _ in range(2):
             code, text = self.cli(m, "restore", "latest", "--to", to)
             self.assertEqual(code, 4, text)
-        self.assertEqual(len(self.server.requests("RestoreObject")), 1)
+        self.assertEqual(len(self.requests("RestoreObject")), 1)
         self.server.advance(4000)
         code, text = self.cli(m, "restore", "latest", "--to", to)
         self.assertEqual(code, 0, text)
-        self.assertEqual(len(self.server.requests("RestoreObject")), 1)
+        self.assertEqual(len(self.requests("RestoreObject")), 1)
         with open(to + path) as f:
             self.assertEqual(f.read(), "text")
 
@@ -184,23 +196,23 @@ class GoesOn(Trouble):
 
     def parts(self):
         """How often each part of each upload was confirmed."""
-        done = [r for r in self.server.requests("UploadPart") if r["status"] == 200]
+        done = [r for r in self.requests("UploadPart") if r["status"] == 200]
         return collections.Counter(r["path"].partition("?")[2] for r in done)
 
     def nothing_is_left_over(self):
-        self.assertEqual(self.client().list_multipart_uploads(Bucket=BUCKET).get("Uploads", []), [])
+        self.assertEqual(self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []), [])
 
     def stored_as_it_was(self, content):
-        """The one volume of the bucket, opened with the private key alone."""
-        client = self.client()
-        key = [o["Key"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="backups/archives/")["Contents"]]
-        self.assertEqual(len(key), 1)
-        client.restore_object(Bucket=BUCKET, Key=key[0], RestoreRequest={"Days": 1})
-        sealed, tar = os.path.join(self.folder, "sealed"), os.path.join(self.folder, "tar")
-        with open(sealed, "wb") as f:
-            f.write(client.get_object(Bucket=BUCKET, Key=key[0])["Body"].read())
+        """The volumes in the bucket, opened with the private key alone. A kill may have made a second one."""
+        listed = self.client.list_objects_v2(Bucket=self.bucket, Prefix="backups/archives/")["Contents"]
+        sealed, tar = [], os.path.join(self.folder, "tar")
+        for i, key in enumerate(sorted(o["Key"] for o in listed)):
+            self.client.restore_object(Bucket=self.bucket, Key=key, RestoreRequest={"Days": 1})
+            sealed.append(os.path.join(self.folder, "sealed-%d" % i))
+            with open(sealed[-1], "wb") as f:
+                f.write(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
         private = os.path.join(self.mounts[0].data, "keys", "private.pem")
-        subprocess.run([Programs.cli, "decrypt", "--key", private, "-o", tar, sealed], check=True,
+        subprocess.run([Programs.cli, "decrypt", "--key", private, "-o", tar, *sealed], check=True,
                        env=self.mounts[0].environment(), stdout=subprocess.DEVNULL)
         out = subprocess.run(["tar", "-xOf", tar, "large"], check=True, stdout=subprocess.PIPE).stdout
         self.assertEqual(out, content)
