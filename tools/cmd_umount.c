@@ -2,10 +2,24 @@
 
 #include "config.h"
 #include "engine.h"
+#include "io.h"
 #include "mountd.h"
 #include "words.h"
 
 #include <limits.h>
+
+/* Without looking at it. */
+static int absolute(const char *path, char **ret, struct err *e)
+{
+        _cleanup_free_ char *cwd = getcwd(NULL, 0);
+        size_t n = strlen(path);
+        while (n > 1 && path[n - 1] == '/')
+                n--;
+        _cleanup_free_ char *clean = strndup(path, n);
+        if (clean)
+                *ret = *clean == '/' ? steal(clean) : cwd ? io_join(cwd, clean) : NULL;
+        return *ret ? 0 : err_oom(e);
+}
 
 /* The folder named, or the one that is mounted. */
 static int where(struct cli *cli, const struct mountd *m, char **ret, struct err *e)
@@ -18,10 +32,10 @@ static int where(struct cli *cli, const struct mountd *m, char **ret, struct err
         /* a dead mount has no real path, and is there all the same */
         *ret = realpath(cli->words[0], NULL);
         if (!*ret && errno == ENOTCONN)
-                *ret = strdup(cli->words[0]);
+                return absolute(cli->words[0], ret, e);
         if (!*ret)
                 return err_errno(e, -errno, "cannot find %s", cli->words[0]);
-        if (!mountd_is_mounted(*ret) && realpath(*ret, NULL) != NULL)
+        if (!mountd_is_mounted(*ret))
                 return err_set(e, -EINVAL, "%s is not an autoglacier mount", *ret);
         return 0;
 }
