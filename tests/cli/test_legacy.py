@@ -1,4 +1,5 @@
 """Archives of the Python program before this one: decrypt and restore read them; PyCryptodome wrote them."""
+import hashlib
 import io
 import os
 import resource
@@ -7,7 +8,7 @@ import sys
 import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cli import PATIENCE, CliCase, Programs, main  # noqa: E402
+from cli import PATIENCE, TOP, CliCase, Programs, main  # noqa: E402
 
 try:
     from Cryptodome.Cipher import AES, PKCS1_OAEP
@@ -106,6 +107,24 @@ class Reads(LegacyCase):
                            env=self.environment(), capture_output=True, text=True, timeout=PATIENCE, preexec_fn=limit)
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertEqual(os.stat(self.path("out")).st_size, 200_000_000)
+
+
+class Golden(CliCase):
+    """An archive that must open for ever."""
+
+    def test_it_opens(self):
+        golden = os.path.join(TOP, "tests", "golden", "0-predecessor")
+        with open(os.path.join(golden, "private.pem")) as f:
+            key = self.write("golden.pem", f.read(), mode=0o600)
+        with open(os.path.join(golden, "sha256")) as f:
+            want = f.read().strip()
+        args = ["--key", key, os.path.join(golden, "archive.tar.gz")]
+        answers = [("assphrase", "golden")]
+        self.on_terminal("decrypt", "-o", "out", *args, answers=answers)
+        self.assertEqual(hashlib.sha256(self.read("out")).hexdigest(), want)
+        self.on_terminal("restore", "--to", "to", *args, answers=answers)
+        self.assertEqual(sorted(os.listdir(self.path("to"))), ["empty", "gr\u00fc\u00df", "link", "photos"])
+        self.assertEqual(self.read("to/link"), b"warm\n")
 
 
 class Refuses(LegacyCase):

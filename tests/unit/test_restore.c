@@ -1,7 +1,7 @@
 /* Single paths come back by range; damage anywhere is refused and leaves no wrong file. */
 #include "restore.h"
 
-#include "home.h"
+#include "damage.h"
 
 static int setup(void **state)
 {
@@ -207,81 +207,19 @@ static void without_the_key_it_is_enokey(void **state)
 
 /* ---- damage ---- */
 
-/* $V is the volume; frames of 1 MiB begin at $H. Each is undone before the next. */
-static const struct {
-        const char *what, *command;
-} damages[] = {
-        {"first byte", "flip 0"},
-        {"message id", "flip 10"},
-        {"context", "flip 60"},
-        {"wrapped key", "flip 400"},
-        {"commitment", "flip $((H - 40))"},
-        {"header tag", "flip $((H - 1))"},
-        {"frame number", "flip $((H + 3))"},
-        {"frame iv", "flip $((H + 15))"},
-        {"first content", "flip $((H + 16))"},
-        {"middle", "flip $((H + 5000000))"},
-        {"frame tag", "flip $((H + M - 1))"},
-        {"final mark", "flip $((H + 9 * M))"},
-        {"final length", "flip $((H + 9 * M + 23))"},
-        {"swapped frames", "put 2 3; put 3 2"},
-        {"repeated frame", "put 2 3"},
-        {"dropped frame", "{ head -c $((H + 3 * M)) $V; tail -c +$((H + 4 * M + 1)) $V; } >$T/v; "
-                          "cat $T/v >$V"},
-        {"truncated at a frame", "truncate -s $((H + 5 * M)) $V"},
-        {"truncated in a frame", "truncate -s -100000 $V"},
-        {"truncated to its header", "truncate -s $H $V"},
-        {"emptied", "truncate -s 0 $V"},
-        {"extended", "printf x >>$V"},
-        {"extended by a frame", "tail -c $M $T/good >>$V"},
-        {"gone", "rm $V"},
-};
-
-#define SHELL                                                                                      \
-        "V=$(echo $T/data/store/archives/*/*-0001.tar.esdk); M=1048576; "                          \
-        "B=$(( $(stat -c %s $T/good) - 9500000 )); H=$(cat $T/header); "                           \
-        "flip() { printf \"\\\\$(printf %03o $(( $(od -An -tu1 -j $1 -N 1 $V) ^ 64 )))\" | "       \
-        "dd of=$V bs=1 seek=$1 conv=notrunc status=none; }; "                                      \
-        "put() { dd if=$T/good bs=1M count=1 iflag=skip_bytes,fullblock skip=$((H + ($2 - 1) * "   \
-        "M)) status=none | dd of=$V bs=1M oflag=seek_bytes seek=$((H + ($1 - 1) * M)) "            \
-        "conv=notrunc status=none; }; set -e; "
-
-static void header_size(struct home *h)
-{
-        _cleanup_free_ struct catalog_volume *v = NULL;
-        size_t n = 0;
-        home_must(h, catalog_volumes(h->catalog, h->a.id, &v, &n, &h->e));
-        assert_int_equal(n, 1);
-        uint64_t rest = v[0].size - v[0].plain_size;
-        uint64_t frames = (v[0].plain_size + SEAL_FRAME_PLAIN - 1) / SEAL_FRAME_PLAIN;
-        _cleanup_buf_ struct buf text = BUF_INIT;
-        buf_addf(&text, "%llu", (unsigned long long)(rest - (frames - 1) * 32 - 40));
-        _cleanup_free_ char *path = io_join(h->path, "header");
-        home_must(h, io_write_file(AT_FDCWD, path, 0600, text.data, text.len, &h->e));
-}
-
 static void damage_anywhere_is_refused_and_leaves_no_wrong_file(void **state)
 {
         struct home *h = *state;
-        home_archive(h, "for i in 1 2 3 4 5 6 7 8 9; do head -c 1048000 /dev/urandom >$i; done; "
-                        "cp -a . $T/copy; mkdir e; : >e/empty; cp -a e $T/copy");
-        tree_sh("cp $T/data/store/archives/*/*-0001.tar.esdk $T/good");
-        header_size(h);
+        damage_begin(h);
         for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
-                _cleanup_buf_ struct buf command = BUF_INIT;
-                buf_adds(&command, SHELL "chmod u+w $V; ");
-                buf_adds(&command, damages[i].command);
-                tree_sh(buf_str(&command));
+                damage_do(i);
                 int q = restore(h, NULL, NULL);
                 print_message("%s: %s\n", damages[i].what, h->e.text);
                 assert_true(q == -EBADMSG || q == -EPROTO || q == -EPROTONOSUPPORT ||
                             (q == -ENOENT && streq(damages[i].what, "gone")));
                 assert_true(*h->e.text);
-                tree_sh("mkdir -p $T/back && test -z \"$(" HALF_FILES ")\" && cd $T/back && "
-                        "for f in *; do test ! -f $f || cmp $f $T/copy/$f || exit 1; done; "
-                        "rm -rf $T/back; V=$(ls -d $T/data/store/archives/*); "
-                        "cp $T/good $V/$(cat $T/name 2>/dev/null || { basename $V/*-0001.tar.esdk "
-                        "| tee $T/name; })");
+                damage_left_no_wrong_file();
+                damage_undo();
         }
         assert_int_equal(restore(h, NULL, NULL), 0);
         tree_sh("diff -r $T/copy $T/back");
