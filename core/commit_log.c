@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "clock.h"
 #include "config.h"
+#include "glacier_book.h"
 #include "io.h"
 #include "json_log.h"
 
@@ -112,18 +113,35 @@ static int add_files(struct entry *n)
 
 /* ---- the rest ---- */
 
+/* A vault knows an archive by an id of its own. */
+static void object_of(struct entry *n, const struct catalog_volume *v, char ret[GLACIER_NAME_MAX])
+{
+        const struct catalog_archive *a = &n->r->a;
+        _cleanup_(glacier_book_closep) struct glacier_book *b = NULL;
+        _cleanup_free_ char *path = io_join(n->r->env->data, "vaults.db");
+        struct glacier_object o;
+        (void)snprintf(ret, GLACIER_NAME_MAX, "%s", v->object); /* measured when it was made */
+        if (!startswith(a->store_url, "glacier://") || !path || access(path, F_OK) < 0 ||
+                glacier_book_open(path, &b, NULL) < 0 ||
+                glacier_book_find(b, a->store_id, v->object, &o, NULL) < 0)
+                return;
+        (void)snprintf(ret, GLACIER_NAME_MAX, "%s", o.archive);
+}
+
 static int add_volumes(struct entry *n, const struct catalog_volume *v, size_t count)
 {
-        char hash[65];
+        char hash[65], object[GLACIER_NAME_MAX];
+        object_of(n, &v[0], object);
         key(n, "response");
         bytes_hex(v[0].tree_hash, sizeof v[0].tree_hash, hash);
         (void)fputs("{\n      \"location\": ", n->f);
         json_log_text(n->f, v[0].object);
         (void)fprintf(n->f, ",\n      \"checksum\": \"%s\",\n      \"archiveId\": ", hash);
-        json_log_text(n->f, v[0].object);
+        json_log_text(n->f, object);
         for (size_t i = 1; i < count; i++) {
+                object_of(n, &v[i], object);
                 (void)fputs(i == 1 ? ",\n      \"more\": [\n        " : ",\n        ", n->f);
-                json_log_text(n->f, v[i].object);
+                json_log_text(n->f, object);
         }
         (void)fputs(count > 1 ? "\n      ]\n    }" : "\n    }", n->f);
         return 0;

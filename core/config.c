@@ -19,6 +19,7 @@ static const struct config_key keys[] = {
         {"JSON_DATABASE", KEY_PATH, offsetof(struct config, json_database), 0},
         {"PUBL_RSA_KEY_PATH", KEY_PATHS, offsetof(struct config, public_keys), 0},
         {"PRIV_RSA_KEY_PATH", KEY_PATHS, offsetof(struct config, private_keys), 0},
+        {"RSA_PASSPHRASE", KEY_STRING, offsetof(struct config, passphrase), CONFIG_SECRET},
         {"PRIV_RSA_KEY_PASSPHRASE_FILE", KEY_PATH, offsetof(struct config, passphrase_file), 0},
         {"VAULT", KEY_VAULT, offsetof(struct config, vault), 0},
         {"VAULT_NAME", KEY_STRING, offsetof(struct config, vault_name), 0},

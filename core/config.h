@@ -28,6 +28,7 @@ struct config {
         char **private_keys; /* PRIV_RSA_KEY_PATH, NULL-terminated, or the default path; never NULL,
                                 never empty */
         bool private_keys_configured;
+        char *passphrase;      /* RSA_PASSPHRASE, as the Python program had it; or NULL; secret */
         char *passphrase_file; /* or NULL */
         char *vault;           /* "dir:/abs", "s3://…", "glacier://…" */
         char *storage_class;

@@ -22,7 +22,7 @@ static int replace(char **slot, char *value)
 
 static int set_string(char **slot, const json_t *v, struct err *e)
 {
-        const char *s = json_string_value(v);
+        const char *s = json_is_null(v) ? "" : json_string_value(v);
         if (!s)
                 return err_set(e, -EINVAL, "must be a text in quotes");
         if (*s == 0) {

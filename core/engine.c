@@ -12,6 +12,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#define PREPARE_WAIT_NS (60 * CLOCK_NSEC)
 
 static const char *const folders[] = {"locks", "spool", "keys"};
 
@@ -293,8 +296,22 @@ static int prepare_keys(struct engine *g, struct catalog *c, struct buf *said, s
         return 0;
 }
 
+/* Of several programs at their first use one makes what is needed, and the others find it. One that
+ * hangs on its store does not keep the others for ever. */
+static int lock_prepare(struct engine *g)
+{
+        const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+        int fd = -EBADF;
+        for (int64_t end = clock_monotonic() + PREPARE_WAIT_NS;
+                io_lock_file(g->locks_fd, "prepare.lock", &fd, NULL) == -EAGAIN &&
+                clock_monotonic() < end;)
+                (void)nanosleep(&pause, NULL); /* woken early: look early */
+        return fd;
+}
+
 int engine_prepare(struct engine *g, char **ret_text, struct err *e)
 {
+        _cleanup_close_ int lock _unused_ = lock_prepare(g);
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         _cleanup_buf_ struct buf said = BUF_INIT;
         int q = engine_catalog(g, &c, e);

@@ -93,17 +93,23 @@ int gather_listed_before(struct gather *g, const char *path, bool *ret_listed)
         return 0;
 }
 
-bool gather_is_listed(const struct gather *g, const char *target)
-{
-        for (size_t i = 0; i < g->n_listed; i++)
-                if (gather_path_below(target + 1, g->listed[i]))
-                        return true;
-        return false;
-}
-
 static int by_order(const void *a, const void *b)
 {
         return gather_order(*(char *const *)a, *(char *const *)b);
+}
+
+/* The list is sorted: every folder above the target is looked for in it. */
+bool gather_is_listed(const struct gather *g, const char *target)
+{
+        _cleanup_free_ char *path = strdup(target + 1);
+        for (char *end = path ? strchr(path, 0) : NULL; end; end = strrchr(path, '/')) {
+                const char *key = path;
+                *end = 0;
+                if (g->n_listed > 0 &&
+                        bsearch(&key, g->listed, g->n_listed, sizeof *g->listed, by_order))
+                        return true;
+        }
+        return false;
 }
 
 /* "/a/../b" may lead elsewhere than "/b" when "/a" is a link: such paths are asked of the system.
@@ -114,6 +120,30 @@ static char *listed_path(const char *file)
         _cleanup_free_ char *real = up ? realpath(file, NULL) : NULL;
         _cleanup_free_ char *clean = gather_path_clean(real ? real : file);
         return clean ? strdup(clean + 1) : NULL;
+}
+
+/* There may be a million of them: most are clean as they were given. */
+static bool is_clean(const char *file)
+{
+        size_t n = strlen(file);
+        return file[n - 1] != '/' && !strstr(file, "//") && !strstr(file, "/./") &&
+               !strstr(file, "/../") && !endswith(file, "/.") && !endswith(file, "/..");
+}
+
+static int list_file(struct gather *g, const char *file)
+{
+        if (is_clean(file)) {
+                g->listed[g->n_listed++] = file + 1;
+                return 0;
+        }
+        char **v = reallocarray(g->cleaned, g->n_cleaned + 1, sizeof *v);
+        if (!v)
+                return err_oom(g->e);
+        g->cleaned = v;
+        if (!(v[g->n_cleaned] = listed_path(file)))
+                return err_oom(g->e);
+        g->listed[g->n_listed++] = v[g->n_cleaned++];
+        return 0;
 }
 
 static int list_files(struct gather *g)
@@ -128,17 +158,14 @@ static int list_files(struct gather *g)
         for (size_t i = 0; i < n; i++) {
                 if (files[i][0] != '/')
                         return err_set(g->e, -EINVAL, "%s is not an absolute path", files[i]);
-                g->listed[i] = listed_path(files[i]);
-                if (!g->listed[i])
-                        return err_oom(g->e);
-                g->n_listed++;
+                int r = list_file(g, files[i]);
+                if (r < 0)
+                        return r;
         }
         qsort(g->listed, n, sizeof *g->listed, by_order);
         size_t kept = 0;
         for (size_t i = 0; i < n; i++) {
-                if (kept > 0 && streq(g->listed[i], g->listed[kept - 1]))
-                        free(g->listed[i]);
-                else
+                if (kept == 0 || !streq(g->listed[i], g->listed[kept - 1]))
                         g->listed[kept++] = g->listed[i];
         }
         g->n_listed = kept;
@@ -340,8 +367,9 @@ static void gather_done(struct gather *g)
 {
         for (size_t i = 0; i < g->n_closed; i++)
                 free(g->closed[i]);
-        for (size_t i = 0; i < g->n_listed; i++)
-                free(g->listed[i]);
+        for (size_t i = 0; i < g->n_cleaned; i++)
+                free(g->cleaned[i]);
+        free(g->cleaned);
         free(g->closed);
         free(g->listed);
         free(g->avoid);

@@ -23,7 +23,9 @@ struct gather {
         size_t n_avoid;
         char **closed; /* real paths */
         size_t n_closed;
-        char **listed; /* archive paths of explicit files, in order, each once */
+        const char **listed; /* archive paths of explicit files, in order, each once */
+        char **cleaned;      /* those of them that are not parts of what was given */
+        size_t n_cleaned;
         size_t n_listed, next_listed;
         struct gather_table *table;
         struct gather_mounts mounts;

@@ -24,9 +24,10 @@ struct keyring {
         pthread_mutex_t lock; /* everything below */
         struct entry *entries;
         size_t n;
-        char *passphrase_file; /* or NULL */
-        char *data;            /* folder of the agent's socket */
-        char *config_file;     /* for words only */
+        struct secret *passphrase; /* RSA_PASSPHRASE, or NULL */
+        char *passphrase_file;     /* or NULL */
+        char *data;                /* folder of the agent's socket */
+        char *config_file;         /* for words only */
         bool use_agent;
         keys_passphrase_fn ask; /* or NULL */
         void *ask_ctx;
@@ -69,6 +70,9 @@ int keyring_new(const struct config *config, struct keyring **ret, struct err *e
         if (!k)
                 return err_oom(e);
         pthread_mutex_init(&k->lock, NULL);
+        if (config->passphrase &&
+                secret_copy(config->passphrase, strlen(config->passphrase), &k->passphrase) < 0)
+                return err_oom(e);
         if (config->passphrase_file && !(k->passphrase_file = strdup(config->passphrase_file)))
                 return err_oom(e);
         if (!(k->data = strdup(config->data)) || !(k->config_file = strdup(config->file)) ||
@@ -83,6 +87,7 @@ void keyring_free(struct keyring *k)
         if (!k)
                 return;
         entries_free(k);
+        secret_free(k->passphrase);
         free(k->passphrase_file);
         free(k->data);
         free(k->config_file);
@@ -214,7 +219,15 @@ static int load_quietly(
         struct keyring *k, struct entry *n, struct keys_private **ret, struct err *e)
 {
         int q = load_with(n, n->passphrase, ret, e);
-        if (q != -ENOKEY || n->passphrase || !k->passphrase_file || access(n->path, F_OK) < 0)
+        if (q != -ENOKEY || n->passphrase || access(n->path, F_OK) < 0)
+                return q;
+        if (k->passphrase) {
+                struct err why = {0};
+                int again = load_with(n, k->passphrase, ret, &why);
+                if (again != -EACCES)
+                        return again < 0 ? err_set(e, again, "%s", why.text) : 0;
+        }
+        if (!k->passphrase_file)
                 return q;
         _cleanup_secret_ struct secret *s = NULL;
         if ((q = read_passphrase(k->passphrase_file, &s, e)) < 0)
