@@ -23,6 +23,9 @@ struct commit_env {
         struct catalog *catalog; /* this run's own connection */
         const atomic_bool *stop; /* true: end at the next safe point with -ECANCELED */
         void (*changed)(void *ctx, const char *id); /* state changed; may be NULL */
+        /* Whether other jobs wait for this thread: then one that only waits for its store ends with
+         * -EAGAIN. May be NULL. */
+        bool (*others)(void *ctx);
         void *ctx;
 };
 

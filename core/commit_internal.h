@@ -150,6 +150,8 @@ void watch_init(struct run *r);
 int watch_start(struct run *r, bool hurry, struct err *e);
 void watch_state(struct run *r, enum archive_state s); /* the run has written this state */
 void watch_trouble(void *ctx, const struct err *why, int64_t wait_ns); /* ctx: the run */
+/* Nothing has been sent for a minute; *ret_why is what is in the way. */
+bool watch_stuck(struct run *r, struct err *ret_why);
 void watch_stop(struct run *r);
 void watch_done(struct run *r);
 

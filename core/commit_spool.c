@@ -182,10 +182,20 @@ static int told(struct run *r, int q, struct err *e)
                                volume);
 }
 
+/* Waits for the sender. Where nothing moves and other jobs wait, this one gives way. */
+static int wait_for_sender(struct run *r, struct err *e)
+{
+        struct err why = {0};
+        int q = told(r, sender_wait(r->sender, e), e);
+        if (q == 0 && watch_stuck(r, &why) && r->env->others && r->env->others(r->env->ctx))
+                return err_set(e, -EAGAIN, "%s", why.text);
+        return q;
+}
+
 int spooling_drain(struct run *r, struct err *e)
 {
         while (r->sender && sender_pending(r->sender)) {
-                int q = told(r, sender_wait(r->sender, e), e);
+                int q = wait_for_sender(r, e);
                 if (q < 0)
                         return q;
         }
@@ -202,7 +212,7 @@ static int wait_for_room(struct run *r, uint64_t len, struct err *e)
         while (spool_used(r->spool) + len > limit || !spool_has_room(r->spool, len)) {
                 if (!sender_pending(r->sender))
                         break;
-                int q = told(r, sender_wait(r->sender, e), e);
+                int q = wait_for_sender(r, e);
                 if (q < 0)
                         return q;
         }

@@ -13,6 +13,7 @@
 #define LOOK_NS  (CLOCK_NSEC / 4)
 #define SHOW_NS  CLOCK_NSEC /* trouble that is over sooner is not worth a word */
 #define COUNT_NS (CLOCK_NSEC / 2)
+#define STUCK_NS (60 * CLOCK_NSEC)
 #define GIVE_NS                                                                                    \
         (3 * CLOCK_NSEC / 2) /* taking back: without success for so long, the store is away */
 
@@ -33,6 +34,17 @@ void watch_trouble(void *ctx, const struct err *why, int64_t wait_ns)
                 w->next = clock_now() + wait_ns;
         }
         pthread_mutex_unlock(&w->lock);
+}
+
+bool watch_stuck(struct run *r, struct err *ret_why)
+{
+        struct watch *w = &r->watch;
+        pthread_mutex_lock(&w->lock);
+        bool stuck = w->why.code && clock_monotonic() - w->since > STUCK_NS;
+        if (stuck)
+                *ret_why = w->why;
+        pthread_mutex_unlock(&w->lock);
+        return stuck;
 }
 
 static void waiting(void *ctx, const struct err *why, unsigned tries _unused_, int64_t wait_ns)

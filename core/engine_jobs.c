@@ -89,6 +89,8 @@ static bool is_finished(struct catalog *c, const char *id)
         return done;
 }
 
+static bool others(void *ctx);
+
 int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
 {
         _cleanup_(config_freep) struct config *own = NULL;
@@ -103,6 +105,7 @@ int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, stru
                         .catalog = c,
                         .stop = &g->stop,
                         .changed = changed,
+                        .others = g->started ? others : NULL,
                         .ctx = g,
                 };
                 q = commit_run(&env, id, e);
@@ -217,6 +220,24 @@ int engine_ready(struct engine *g, unsigned *ret, struct err *e)
         }
         *ret = n;
         return 0;
+}
+
+/* The job that asks is locked, and so not among them. */
+static bool others(void *ctx)
+{
+        struct engine *g = ctx;
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        _cleanup_(choice_done) struct choice k = {.g = g, .now = clock_now()};
+        if (engine_catalog(g, &c, NULL) < 0 || catalog_archive_each(c, choose, &k, NULL) < 0)
+                return false;
+        for (size_t i = 0; i < k.n; i++) {
+                int lock;
+                if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
+                        continue;
+                jobs_unlock(g, k.ids[i], lock, false);
+                return true;
+        }
+        return false;
 }
 
 /* Runs every job that can go on and that nobody else runs. True if one was run. */

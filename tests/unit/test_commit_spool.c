@@ -382,6 +382,29 @@ static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state
         free(id);
 }
 
+static void taken_back_it_leaves_nothing_in_the_store(void **state)
+{
+        struct home *h = *state;
+        stage(36);
+        char *id = commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        struct err e = {0};
+        if (!has_crash_points())
+                return;
+        run_killed(h, id, "volume-done"); /* one volume is there, the second is on its way */
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(wait_for(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail; ls $T/remote/objects/archives/*/*-0001*");
+        must(engine_abort(h->engine, id, &e), &e);
+        pthread_join(t, NULL);
+        tree_sh("test -z \"$(ls -A $T/remote/uploads)\" && test -z \"$(ls -A $T/data/spool)\" && "
+                "test ! -e $T/remote/objects/archives");
+        tree_sh("diff -r $T/src $T/data/staging/current/src");
+        free(id);
+}
+
 static void an_upload_that_the_store_forgot_is_begun_anew(void **state)
 {
         struct home *h = *state;
@@ -536,6 +559,7 @@ int main(int argc, char **argv)
                 T(a_commit_many_times_the_spool_goes_through),
                 T(a_service_that_is_away_is_waited_for_in_words),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
+                T(taken_back_it_leaves_nothing_in_the_store),
                 T(an_upload_that_the_store_forgot_is_begun_anew),
                 T(a_spool_that_lost_a_volume_packs_it_again),
                 T(a_spool_that_rots_packs_again),
