@@ -16,7 +16,8 @@
 #define DESCRIPTION_MAX 1024u
 #define ROOM_TO_PACK    (8ull * MiB)
 #define HELP_KEPT_NS    (CLOCK_NSEC)
-#define HELP_ENTRIES    20000
+#define HELP_QUICK      500     /* entries */
+#define HELP_WHOLE      1000000 /* entries */
 
 /* ---- the commit of the staging area ---- */
 
@@ -303,15 +304,16 @@ int engine_detach(struct engine *g, const char *id, struct err *e)
 
 /* ---- what `.commit` says ---- */
 
-static void say_staged(struct engine *g, struct buf *b)
+/* Whether all was counted. */
+static bool say_staged(struct engine *g, uint64_t max_entries, struct buf *b)
 {
         struct staging_summary s;
         struct err why = {0};
         int q = staging_summarize(g->staging, g->mountpoint,
-                (const char *const *)g->config->exclude, HELP_ENTRIES, &s, &why);
+                (const char *const *)g->config->exclude, max_entries, &s, &why);
         if (q < 0) {
                 buf_addf(b, "staged now: cannot be counted: %s\n", why.text);
-                return;
+                return true;
         }
         char bytes[CLOCK_TEXT_MAX];
         clock_bytes_words(s.bytes, bytes);
@@ -329,6 +331,7 @@ static void say_staged(struct engine *g, struct buf *b)
                 buf_addf(b, "dropped as file managers' litter: %" PRIu64 "\n", s.litter);
         if (staging_check(g->staging, g->mountpoint, &why) == -ENOENT)
                 buf_addf(b, "cannot be committed now: %s\n", why.text);
+        return !s.truncated;
 }
 
 static int keep_last(void *ctx, const struct catalog_archive *a)
@@ -342,11 +345,12 @@ static int keep_last(void *ctx, const struct catalog_archive *a)
         return 0;
 }
 
-static int make_help(struct engine *g, struct buf *b, struct err *e)
+static int make_help(
+        struct engine *g, uint64_t max_entries, struct buf *b, bool *ret_whole, struct err *e)
 {
         buf_adds(b, "# Write a description into this file, and what is staged becomes an archive:\n"
                     "#   echo \"summer photos\" > .commit\n");
-        say_staged(g, b);
+        *ret_whole = say_staged(g, max_entries, b);
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         _cleanup_buf_ struct buf last = BUF_INIT;
         int q = engine_catalog(g, &c, e);
@@ -359,17 +363,19 @@ static int make_help(struct engine *g, struct buf *b, struct err *e)
 }
 
 /* Looking at the file asks for its size and then reads it: one walk serves both. */
-int engine_commit_help(struct engine *g, struct buf *ret, struct err *e)
+int engine_commit_help(struct engine *g, bool whole, struct buf *ret, struct err *e)
 {
         pthread_mutex_lock(&g->lock);
-        bool fresh = g->help_made && clock_monotonic() - g->help_made < HELP_KEPT_NS;
+        bool fresh = g->help_made && clock_monotonic() - g->help_made < HELP_KEPT_NS &&
+                     (g->help_whole || !whole);
         if (fresh)
                 buf_add(ret, buf_str(&g->help), g->help.len);
         pthread_mutex_unlock(&g->lock);
         if (fresh)
                 return buf_oom(ret) ? err_oom(e) : 0;
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int q = make_help(g, &b, e);
+        bool counted = false;
+        int q = make_help(g, whole ? HELP_WHOLE : HELP_QUICK, &b, &counted, e);
         if (q < 0)
                 return q;
         pthread_mutex_lock(&g->lock);
@@ -378,6 +384,7 @@ int engine_commit_help(struct engine *g, struct buf *ret, struct err *e)
         buf_reset(&g->help);
         buf_add(&g->help, buf_str(&b), b.len);
         g->help_made = clock_monotonic();
+        g->help_whole = counted || whole;
         pthread_mutex_unlock(&g->lock);
         buf_add(ret, buf_str(&b), b.len);
         return buf_oom(ret) ? err_oom(e) : 0;

@@ -34,6 +34,7 @@ struct engine {
         struct buf refusal;
         struct buf help; /* the last help text, for a second or two */
         int64_t help_made;
+        bool help_whole; /* it counts everything */
 
         struct content_service *content; /* or NULL until it is needed */
         struct keyring *keyring;

@@ -5,20 +5,27 @@
 
 struct control {
         struct control_actions actions;
-        char *help;
+        char **helps;    /* NULL-terminated */
         struct buf held; /* bytes kept back */
         bool past_help;  /* what was written cannot be the help text any more */
         bool committed;
 };
 
-struct control *control_new(const char *help, const struct control_actions *actions)
+struct control *control_new(const char *const *helps, const struct control_actions *actions)
 {
         struct control *c = calloc(1, sizeof *c);
+        size_t n = 0;
         if (!c)
                 return NULL;
         c->actions = *actions;
-        if (!(c->help = strdup(help))) {
-                free(c);
+        while (helps[n])
+                n++;
+        c->helps = calloc(n + 1, sizeof *c->helps);
+        for (size_t i = 0; c->helps && i < n; i++)
+                if (!(c->helps[i] = strdup(helps[i])))
+                        break;
+        if (!c->helps || (n > 0 && !c->helps[n - 1])) {
+                control_free(c);
                 return NULL;
         }
         return c;
@@ -29,7 +36,9 @@ void control_free(struct control *c)
         if (!c)
                 return;
         buf_done(&c->held);
-        free(c->help);
+        for (char **h = c->helps; h && *h; h++)
+                free(*h);
+        free(c->helps);
         free(c);
 }
 
@@ -64,31 +73,30 @@ static size_t split_tail(const char *s, size_t len)
         return 0;
 }
 
-/* An editor writes back what it has read, with something added. */
+/* An editor writes back what it has read, with something added. What could still become the whole
+ * of such a text is decided at the next write, or at release. */
 static void drop_help(struct control *c, struct buf *b)
 {
-        size_t n = strlen(c->help);
-        if (c->past_help || n == 0)
-                return;
-        size_t common = MIN(n, b->len);
-        if (memcmp(buf_str(b), c->help, common) != 0) {
+        bool may = false;
+        for (char **h = c->helps; !c->past_help && *h; h++) {
+                size_t n = strlen(*h);
+                if (n == 0 || memcmp(buf_str(b), *h, MIN(n, b->len)) != 0)
+                        continue;
+                may = true;
+                if (b->len < n)
+                        continue;
+                memmove(b->data, b->data + n, b->len - n + 1);
+                b->len -= n;
                 c->past_help = true;
-                return;
         }
-        if (b->len < n)
-                return; /* could still become the whole of it: decided at the next write, or at
-                           release */
-        memmove(b->data, b->data + n, b->len - n + 1);
-        b->len -= n;
-        c->past_help = true;
+        c->past_help = c->past_help || !may;
 }
 
 /* Somebody may describe an archive as "#": only a whole line of the help counts as an editor's
  * work. */
 static bool may_become_help(const struct control *c, const struct buf *b)
 {
-        return !c->past_help && b->len < strlen(c->help) && memchr(buf_str(b), '\n', b->len) &&
-               b->len > 40;
+        return !c->past_help && memchr(buf_str(b), '\n', b->len) && b->len > 40;
 }
 
 static int take_text(struct control *c, const char *text, size_t len, struct err *e)

@@ -21,8 +21,9 @@ struct control_actions {
 
 struct control;
 
-/* `help` is what the file shows when it is read; copied. NULL when out of memory. */
-struct control *control_new(const char *help, const struct control_actions *actions);
+/* `helps`: what the file has shown to those who read it lately (NULL-terminated, copied). NULL when
+ * out of memory. */
+struct control *control_new(const char *const *helps, const struct control_actions *actions);
 void control_free(struct control *c);
 DEFINE_CLEANUP(control_free, struct control *)
 

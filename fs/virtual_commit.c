@@ -91,13 +91,10 @@ static int do_seal(void *ctx, struct err *e)
 struct control *commit_control(struct mount *m, void **ret_state)
 {
         struct state *s = calloc(1, sizeof *s);
-        _cleanup_buf_ struct buf help = BUF_INIT;
         if (!s)
                 return NULL;
         s->m = m;
-        if (engine_commit_help(m->engine, &help, NULL) < 0)
-                buf_reset(&help); /* nothing to recognize then */
-        struct control *c = control_new(buf_str(&help),
+        struct control *c = vtree_control(m->vtree,
                 &(struct control_actions){
                         .commit = do_commit, .extend = do_extend, .seal = do_seal, .ctx = s});
         if (!c) {
@@ -176,10 +173,7 @@ static int commit_whole(
 {
         struct one o = {.m = m, .except = except};
         const struct control_actions actions = {.commit = one_commit, .seal = one_seal, .ctx = &o};
-        _cleanup_buf_ struct buf help = BUF_INIT;
-        if (engine_commit_help(m->engine, &help, NULL) < 0)
-                buf_reset(&help); /* nothing to recognize then */
-        _cleanup_(control_freep) struct control *c = control_new(buf_str(&help), &actions);
+        _cleanup_(control_freep) struct control *c = vtree_control(m->vtree, &actions);
         if (!c)
                 return err_oom(e);
         int q = control_write(c, buf_str(text), text->len, e);

@@ -109,7 +109,7 @@ int content_render(struct mount *m, const struct vnode *v, struct buf *b, struct
         if (v->kind >= V_JOB && v->kind <= V_JOB_COMMIT)
                 return job_render(m, v, b, e);
         if (v->kind == V_COMMIT)
-                return engine_commit_help(m->engine, b, e);
+                return engine_commit_help(m->engine, false, b, e);
         struct catalog *c = vtree_catalog(m->vtree, e);
         if (!c)
                 return -EIO;

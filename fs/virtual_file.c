@@ -55,8 +55,14 @@ static int fill(struct mount *m, struct vnode *v, struct vfile *f, int flags)
                 return -ENOMEM;
         if ((flags & O_ACCMODE) == O_WRONLY)
                 return 0;
-        return v->kind == V_SUMS ? content_sums(m, v, &f->fd, NULL)
-                                 : content_render(m, v, &f->text, NULL);
+        if (v->kind == V_SUMS)
+                return content_sums(m, v, &f->fd, NULL);
+        if (v->kind != V_COMMIT)
+                return content_render(m, v, &f->text, NULL);
+        int q = engine_commit_help(m->engine, true, &f->text, NULL);
+        if (q == 0)
+                vtree_note_read(m->vtree, buf_str(&f->text));
+        return q;
 }
 
 int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi)

@@ -55,6 +55,7 @@ struct vtree {
         struct catalog *pool[VTREE_POOL]; /* connections that nobody uses now */
         size_t n_pool;
         int64_t hidden_until; /* `.commit`; monotonic ns */
+        char *read[4];        /* what `.commit` has shown lately, the newest first */
         int64_t changed;      /* when an archive last changed; ns since 1970 */
         struct {
                 uint64_t hash;
@@ -76,6 +77,10 @@ void vnode_forget(struct vtree *t, struct vnode *v, uint64_t n);
 uint64_t vnode_number(enum vkind kind, int64_t archive, int64_t member);
 struct catalog *vtree_catalog(struct vtree *t, struct err *e); /* borrowed: give it back */
 void vtree_give(struct vtree *t, struct catalog **c);
+/* Remembers what `.commit` has shown to somebody who read it. */
+void vtree_note_read(struct vtree *t, const char *text);
+/* A new protocol that knows those texts. */
+struct control *vtree_control(struct vtree *t, const struct control_actions *actions);
 /* Since when the file of that kind has had this text, as far as was looked: editors take a new time
  * for a change made by somebody else. */
 int64_t vtree_since(struct vtree *t, enum vkind kind, const struct buf *text);

@@ -34,6 +34,8 @@ void vtree_free(struct vtree *t)
                         t->buckets[b] = v->next;
                         vnode_free(v);
                 }
+        for (size_t i = 0; i < ARRAY_SIZE(t->read); i++)
+                free(t->read[i]);
         while (t->n_pool > 0)
                 catalog_close(t->pool[--t->n_pool]);
         pthread_mutex_destroy(&t->lock);
@@ -180,6 +182,31 @@ static uint64_t hash_of(const struct buf *text)
         for (size_t i = 0; i < text->len; i++)
                 h = (h ^ (unsigned char)text->data[i]) * 0x100000001b3ull;
         return h;
+}
+
+void vtree_note_read(struct vtree *t, const char *text)
+{
+        char *copy =
+                strdup(text); /* without it an editor's work is not recognized: it is only longer */
+        pthread_mutex_lock(&t->lock);
+        if (copy && !(t->read[0] && streq(t->read[0], text))) {
+                free(t->read[ARRAY_SIZE(t->read) - 1]);
+                memmove(t->read + 1, t->read, sizeof t->read - sizeof t->read[0]);
+                t->read[0] = steal(copy);
+        }
+        pthread_mutex_unlock(&t->lock);
+        free(copy);
+}
+
+struct control *vtree_control(struct vtree *t, const struct control_actions *actions)
+{
+        const char *helps[ARRAY_SIZE(t->read) + 1] = {0};
+        pthread_mutex_lock(&t->lock);
+        for (size_t i = 0; i < ARRAY_SIZE(t->read) && t->read[i]; i++)
+                helps[i] = t->read[i];
+        struct control *c = control_new(helps, actions);
+        pthread_mutex_unlock(&t->lock);
+        return c;
 }
 
 int64_t vtree_since(struct vtree *t, enum vkind kind, const struct buf *text)

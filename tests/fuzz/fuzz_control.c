@@ -101,7 +101,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         struct model m = {.text = BUF_INIT, .refuse = data[0] & 1};
         const struct control_actions actions = {
                 .commit = on_commit, .extend = on_extend, .seal = on_seal, .ctx = &m};
-        struct control *c = control_new(data[0] & 2 ? help : "", &actions);
+        struct control *c = control_new(data[0] & 2 ? (const char *const[]){"another", help, NULL}
+                                                    : (const char *const[]){NULL},
+                &actions);
         need(c != NULL);
         write_all(c, data + 1, len - 1);
         need(control_committed(c) == (m.commits == 1));
