@@ -102,6 +102,8 @@ static int by_order(const void *a, const void *b)
 bool gather_is_listed(const struct gather *g, const char *target)
 {
         _cleanup_free_ char *path = strdup(target + 1);
+        if (g->n_listed > 0 && !*g->listed[0]) /* all of "/" */
+                return true;
         for (char *end = path ? strchr(path, 0) : NULL; end; end = strrchr(path, '/')) {
                 const char *key = path;
                 *end = 0;
