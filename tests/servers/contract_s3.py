@@ -18,10 +18,10 @@ FAULTS = (
 )
 
 
-def run(program, server, prefix):
+def run(program, server, prefix, *more):
     env = server.environment()
     env["AWS_ENDPOINT_URL"] = server.url
-    return subprocess.run([program, "s3://%s/%s" % (BUCKET, prefix)], env=env).returncode
+    return subprocess.run([program, "s3://%s/%s" % (BUCKET, prefix), *more], env=env).returncode
 
 
 def main(program):
@@ -31,8 +31,10 @@ def main(program):
             aws_access_key_id=emulated.ACCESS_KEY, aws_secret_access_key=emulated.SECRET_KEY)
         s3.create_bucket(Bucket=BUCKET)
         plain = run(program, server, "plain")
+        server.set(thaw_seconds=1)
+        cold = run(program, server, "cold", "DEEP_ARCHIVE")
         server.behave(*FAULTS)
-        return plain or run(program, server, "faults")
+        return plain or cold or run(program, server, "faults")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 /* The contract of store.h, over every store: what holds for a folder holds for a bucket and a
  * vault.
  *
- * test_store [URL | --bucket]    without: a new folder. --bucket: AUTOGLACIER_TEST_BUCKET.
- * Endpoint, region and keys come from the AWS_* variables. */
+ * test_store [URL | --bucket] [CLASS]    without: a new folder. CLASS: one that must be thawed.
+ * --bucket: AUTOGLACIER_TEST_BUCKET. Endpoint, region and keys come from the AWS_* variables. */
 #include "bytes.h"
 #include "clock.h"
 #include "config.h"
@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-static const char *base_url;
+static const char *base_url, *storage_class = "STANDARD";
 static struct err err;
 #define E (&err)
 
@@ -74,7 +74,7 @@ static int set_up(void **state)
                         return -1;
                 (void)snprintf(u->url, sizeof u->url, "dir:%s/store", u->dir);
         }
-        OK(stores_open(u->config, u->url, "STANDARD", &u->s, E));
+        OK(stores_open(u->config, u->url, storage_class, &u->s, E));
         OK(store_init(u->s, E));
         *state = u;
         return 0;
@@ -620,6 +620,67 @@ static void part_sizes_are_enough_for_the_largest_object(void **state)
         }
 }
 
+/* ---- classes that must be thawed ---- */
+
+static int note_state(
+        void *ctx, const char *name _unused_, const struct store_state *st, struct err *e _unused_)
+{
+        *(struct store_state *)ctx = *st;
+        return 0;
+}
+
+/* State and list say the same. */
+static struct store_state both(struct store *s, const char *name)
+{
+        struct store_state st, listed = {.size = UINT64_MAX}, after;
+        do {
+                OK(store_state(s, name, &st, E));
+                OK(store_list(s, name, note_state, &listed, E));
+                OK(store_state(s, name, &after, E));
+        } while (st.access != after.access); /* it became ready just then */
+        assert_int_equal(st.access, listed.access);
+        assert_int_equal(st.size, listed.size);
+        assert_int_equal(st.ready_until / CLOCK_NSEC, listed.ready_until / CLOCK_NSEC);
+        assert_string_equal(st.storage_class, listed.storage_class);
+        return st;
+}
+
+static void what_is_cold_is_read_after_it_was_asked_for(void **state)
+{
+        struct store *s = store_of(state);
+        struct content c;
+        char byte;
+        content_make(&c, 2 * MiB, 17);
+        struct store_new n = new_of("archives/0badcafe/cold");
+        put_object(s, &n, &c);
+        assert_int_equal(both(s, n.name).access, STORE_COLD);
+        FAILS(-EREMOTE, store_get(s, n.name, &byte, 1, 0, E));
+        const struct store_thaw t = {.tier = "standard", .days = 2};
+        FAILS(-EINVAL, store_thaw(s, n.name, &(struct store_thaw){.tier = "now"}, E));
+        OK(store_thaw(s, n.name, &t, E));
+        OK(store_thaw(s, n.name, &t, E)); /* asked for already */
+        while (both(s, n.name).access == STORE_THAWING)
+                (void)usleep(100000); /* the service takes its time */
+        struct store_state st = both(s, n.name);
+        assert_int_equal(st.access, STORE_READY);
+        assert_true(st.ready_until > clock_now());
+        same(s, n.name, &c);
+        free(c.data);
+}
+
+static void an_index_object_is_never_cold(void **state)
+{
+        struct store *s = store_of(state);
+        struct content c;
+        content_make(&c, 100, 18);
+        struct store_new n = {
+                .name = "manifests/0badcafe/m", .max_size = UINT64_MAX, .index = true};
+        put_object(s, &n, &c);
+        assert_int_equal(both(s, n.name).access, STORE_READY);
+        same(s, n.name, &c);
+        free(c.data);
+}
+
 int main(int argc, char **argv)
 {
         base_url = argc > 1 ? argv[1] : NULL;
@@ -655,6 +716,14 @@ int main(int argc, char **argv)
                 T(every_byte_of_a_part_is_announced),
                 T(part_sizes_are_enough_for_the_largest_object),
         };
+        const struct CMUnitTest cold[] = {
+                T(what_is_cold_is_read_after_it_was_asked_for),
+                T(an_index_object_is_never_cold),
+        };
+        if (argc > 2) {
+                storage_class = argv[2];
+                return cmocka_run_group_tests_name("cold classes", cold, NULL, NULL);
+        }
         int failed = cmocka_run_group_tests_name("every store", tests, NULL, NULL);
         if (base_url)
                 failed += cmocka_run_group_tests_name("over a network", remote, NULL, NULL);
