@@ -193,14 +193,16 @@ def lines_of(text):
     check(text.endswith(b"\n"), "the manifest does not end with a newline")
     check(all(len(line) <= MIB for line in text.split(b"\n")), "a line longer than 1 MiB")
     lines = [json.loads(line) for line in text.splitlines()]
-    order = ["manifest", "path", "block", "object", "event", "end"]
-    kinds = [order.index(next(iter(line))) for line in lines]
-    check(kinds == sorted(kinds), "the lines are not in the order of the page")
-    check(kinds[0] == 0 and kinds.count(0) == 1, "line 1 is not the archive")
-    check(kinds[-1] == 5 and kinds.count(5) == 1, "the last line is not the end")
-    check(lines[-1]["members"] == kinds.count(1), "the end counts other members")
-    check(lines[-1]["blocks"] == kinds.count(2), "the end counts other blocks")
-    by_kind = {name: [x for x, k in zip(lines, kinds) if k == i] for i, name in enumerate(order)}
+    order = ["manifest", "path", "chain", "root", "unchanged", "missed", "block", "object", "event", "end"]
+    kinds = [next(iter(line)) for line in lines]
+    check(set(kinds) <= set(order), "a line of a kind that the page does not have")
+    check(kinds == sorted(kinds, key=order.index), "the lines are not in the order of the page")
+    check(kinds[0] == "manifest" and kinds.count("manifest") == 1, "line 1 is not the archive")
+    check(kinds[-1] == "end" and kinds.count("end") == 1, "the last line is not the end")
+    check(kinds.count("chain") <= 1, "two lines of what it was made from")
+    check(lines[-1]["members"] == kinds.count("path"), "the end counts other members")
+    check(lines[-1]["blocks"] == kinds.count("block"), "the end counts other blocks")
+    by_kind = {name: [x for x, k in zip(lines, kinds) if k == name] for name in order}
     check(re.fullmatch(r"-?\d+\.\d{9}", lines[0]["created_unix"]), "a time is written otherwise")
     return by_kind
 
