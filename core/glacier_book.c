@@ -386,6 +386,13 @@ int glacier_book_jobs(struct glacier_book *b, const char *vault, const char *arc
 
 /* ---- inventories ---- */
 
+int glacier_book_seen(struct glacier_book *b, const char *vault, const char *archive,
+        int64_t listed, struct err *e)
+{
+        return run(b, e, NULL, NULL, "UPDATE object SET listed = ? WHERE vault = ? AND archive = ?",
+                "iss", listed, vault, archive);
+}
+
 int glacier_book_set_inventory(
         struct glacier_book *b, const char *vault, int64_t date, int64_t grace, struct err *e)
 {

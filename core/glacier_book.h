@@ -87,7 +87,11 @@ int glacier_book_forget_job(
 int glacier_book_jobs(struct glacier_book *b, const char *vault, const char *archive,
         struct glacier_job **ret, size_t *ret_n, struct err *e);
 
-/* An inventory has been read, and every archive in it added with `listed` set to when it
+/* An inventory has it, under a description that is not ours: notes that, if the book has it (an
+ * archive that was imported). */
+int glacier_book_seen(struct glacier_book *b, const char *vault, const char *archive,
+        int64_t listed, struct err *e);
+/* An inventory has been read, and every archive in it added or seen with `listed` set to when it
  * came, after its date. Forgets what it should have had and had not: archives older than it by more
  * than `grace`. */
 int glacier_book_set_inventory(

@@ -210,14 +210,14 @@ struct taking {
         int64_t stamp;
 };
 
-/* Archives that are not ours are none of our business. */
 static int take_listed(void *ctx, const struct glacier_listed *l, struct err *e)
 {
         const struct taking *t = ctx;
         struct glacier_object o = {.size = l->size, .created = l->created, .listed = t->stamp};
-        if (strlen(l->archive) >= sizeof o.archive ||
-                !glacier_description_name(l->description, o.name, sizeof o.name))
-                return 0;
+        if (strlen(l->archive) >= sizeof o.archive)
+                return 0; /* no vault gives such ids */
+        if (!glacier_description_name(l->description, o.name, sizeof o.name))
+                return glacier_book_seen(t->book, t->g->id, l->archive, t->stamp, e);
         memcpy(o.archive, l->archive, strlen(l->archive) + 1);
         memcpy(o.tree_hash, l->tree_hash, sizeof o.tree_hash);
         return glacier_book_add(t->book, t->g->id, &o, e);
