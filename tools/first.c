@@ -25,7 +25,11 @@ int first_sheet(
         int q = keys_public_load(public_path, &k, e);
         if (q < 0)
                 return q;
-        keys_recovery_sheet(private_path, public_path, keys_public_fingerprint(k), &sheet);
+        /* on paper a path is of use only if it is whole */
+        _cleanup_free_ char *private_whole = realpath(private_path, NULL);
+        _cleanup_free_ char *public_whole = realpath(public_path, NULL);
+        keys_recovery_sheet(private_whole ? private_whole : private_path,
+                public_whole ? public_whole : public_path, keys_public_fingerprint(k), &sheet);
         if (buf_oom(&sheet))
                 return err_oom(e);
         cli_print(buf_str(&sheet), sheet.len);

@@ -183,6 +183,30 @@ class GoingOn(ArchiveCase):
         self.assertEqual(self.states(), ["stored"])
         self.ag("verify", "--data")
 
+    def test_a_store_that_may_not_be_written_is_waited_for(self):
+        if os.geteuid() == 0:
+            self.skipTest("root writes everywhere")
+        store = self.path("disk")
+        self.config(json.dumps({"VAULT": "dir:" + store}))
+        self.backup_to(store)
+        for folder, _, _ in os.walk(store):
+            os.chmod(folder, 0o555)
+        self.addCleanup(subprocess.run, ["chmod", "-R", "u+w", store])
+        r = self.ag("backup", "-m", "words", "src", status=4, say="it waits")
+        self.assertIn("Permission denied", r.err)
+        self.assertIn("waiting", self.states())
+        self.ag("retry", "latest", status=4, say="Permission denied")
+        subprocess.run(["chmod", "-R", "u+w", store], check=True)
+        self.ag("retry", "latest")
+        self.assertEqual(self.states(), ["stored", "stored"])
+        self.ag("verify", "--data")
+
+    def backup_to(self, store):
+        """A first one, so that all folders are there."""
+        self.ag("init")
+        self.backup("src")
+        self.assertTrue(os.listdir(store))
+
     def test_retry_does_what_was_queued(self):
         self.ag("backup", "--detach", "-m", "left", "src", status=4)
         self.ag("retry", "latest")

@@ -18,7 +18,7 @@ class Genkeys(CliCase):
         r = subprocess.run("openssl pkey -pubin -in new/k.pub -outform DER | sha256sum", shell=True, cwd=self.folder,
                            capture_output=True, text=True)
         self.assertIn(r.stdout.split()[0], re.sub(r"\s", "", out))
-        for part in ("RECOVERY SHEET", "new/k.pem", "new/k.pub", "verify --key"):
+        for part in ("RECOVERY SHEET", self.path("new/k.pem"), self.path("new/k.pub"), "verify --key"):
             self.assertIn(part, out)
         self.assertNotIn("BEGIN", out)
 
