@@ -30,4 +30,5 @@ def main(program):
 
 
 if __name__ == "__main__":
+    emulated.require()
     sys.exit(main(sys.argv[1]))

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), HERE]
 
 import emulated  # noqa: E402
-from mount import MountCase, PATIENCE, Programs, main, skip_all, until  # noqa: E402
+from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
 
 THAW = 3600
 
@@ -356,8 +356,5 @@ class InDeepArchive(Cold, MountCase):
 
 
 if __name__ == "__main__":
-    try:
-        import botocore.session  # noqa: F401
-    except ImportError:
-        skip_all("python3-botocore")
+    emulated.require()
     main()

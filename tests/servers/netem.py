@@ -83,9 +83,6 @@ class BadLine(MountCase):
 
 
 if __name__ == "__main__":
-    try:
-        import botocore.session  # noqa: F401
-    except ImportError:
-        skip_all("python3-botocore")
+    emulated.require()
     enter()
     main()

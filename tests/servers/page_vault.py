@@ -69,4 +69,5 @@ class Page(MountCase):
 if __name__ == "__main__":
     if not os.path.exists(AWS):
         skip_all("the aws client (Debian's awscli)")
+    emulated.require()
     main()

@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 
 import emulated  # noqa: E402
-from mount import MountCase, PATIENCE, Programs, main, skip_all, until  # noqa: E402
+from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
 
 UPLOADING = ("InitiateMultipartUpload", "UploadMultipartPart", "CompleteMultipartUpload")
 
@@ -162,8 +162,5 @@ class Tls(Trouble):
 
 
 if __name__ == "__main__":
-    try:
-        import botocore.session
-    except ImportError:
-        skip_all("python3-botocore")
+    emulated.require()
     main()
