@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "config.h"
 #include "cost.h"
+#include "import.h"
 #include "report.h"
 #include "thaw.h"
 #include "words.h"
@@ -97,6 +98,10 @@ int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_
         int q = engine_catalog(g, &c, e);
         if (q == 0)
                 q = catalog_archive_get(c, w->id, &a, e);
+        if (q == 0 && import_is_imported(&a))
+                q = err_set(e, -EINVAL,
+                        "%s was imported from a log; autoglacier restore %s brings it back", a.name,
+                        a.name);
         if (q == 0 && !(r.archive = strdup(a.id)))
                 q = err_oom(e);
         if (q == 0)

@@ -460,7 +460,7 @@ static int write_in_book(const struct config *config, const char *vault,
 }
 
 int import_open_store(const struct config *config, struct catalog *c,
-        const struct catalog_archive *a, struct store **ret, char ret_object[256],
+        const struct catalog_archive *a, struct store **ret, char ret_object[IMPORT_OBJECT_MAX],
         uint64_t *ret_size, struct err *e)
 {
         _cleanup_free_ struct catalog_volume *v = NULL;
@@ -475,7 +475,7 @@ int import_open_store(const struct config *config, struct catalog *c,
                         "the log does not say under which id %s is in its vault; if you have the "
                         "file: autoglacier restore FILE",
                         a->name);
-        (void)snprintf(ret_object, 256, "imported/%s", a->id);
+        (void)snprintf(ret_object, IMPORT_OBJECT_MAX, "imported/%s", a->id);
         q = stores_open(config, a->store_url, a->storage_class, &s, e);
         if (q == 0)
                 q = store_check(s, NULL, vault, e);
@@ -486,4 +486,18 @@ int import_open_store(const struct config *config, struct catalog *c,
         *ret_size = v[0].size;
         *ret = steal(s);
         return 0;
+}
+
+int import_delete(const struct config *config, struct catalog *c, const struct catalog_archive *a,
+        struct err *e)
+{
+        _cleanup_(store_closep) struct store *s = NULL;
+        char object[IMPORT_OBJECT_MAX];
+        uint64_t size;
+        int q = import_open_store(config, c, a, &s, object, &size, e);
+        if (q == 0)
+                q = store_remove(s, object, e);
+        if (q == 0)
+                q = catalog_archive_set_state(c, a->id, ARCHIVE_DELETED, "", 0, e);
+        return q < 0 ? q : catalog_archive_restart(c, a->id, e); /* members, volumes, counters */
 }

@@ -27,8 +27,14 @@ int import_run(struct catalog *c, const struct config *config, const char *path,
 
 bool import_is_imported(const struct catalog_archive *a);
 
-/* The store that still may have an imported archive, told what the log knows of it; *ret_object
- * (256 bytes) is the object's name there and *ret_size its size. The caller closes the store. */
+#define IMPORT_OBJECT_MAX 256
+
+/* The store that still may have an imported archive, told what the log knows of it; ret_object is
+ * the object's name there and *ret_size its size. The caller closes the store. */
 int import_open_store(const struct config *config, struct catalog *c,
-        const struct catalog_archive *a, struct store **ret, char ret_object[256],
+        const struct catalog_archive *a, struct store **ret, char ret_object[IMPORT_OBJECT_MAX],
         uint64_t *ret_size, struct err *e);
+
+/* Removes an imported archive from its vault; it stays known as `deleted`. */
+int import_delete(const struct config *config, struct catalog *c, const struct catalog_archive *a,
+        struct err *e);

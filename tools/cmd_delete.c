@@ -8,6 +8,7 @@
 #include "config.h"
 #include "cost.h"
 #include "delete.h"
+#include "import.h"
 #include "store.h"
 #include "words.h"
 
@@ -82,6 +83,8 @@ static bool is_meant(const struct cli *cli, const struct catalog_archive *a)
 
 static int remove_it(struct cli *cli, const struct catalog_archive *a, struct err *e)
 {
+        if (import_is_imported(a))
+                return import_delete(cli->config, cli->catalog, a, e);
         _cleanup_(store_closep) struct store *s = NULL;
         int q = cli_store(cli, a, &s, e);
         return q < 0 ? q : delete_run(cli->catalog, s, a, e);

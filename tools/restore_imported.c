@@ -21,7 +21,7 @@
 struct work {
         struct cli *cli;
         struct store *store;
-        char object[256];
+        char object[IMPORT_OBJECT_MAX];
         uint64_t size;
         struct progress progress;
 };

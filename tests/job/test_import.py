@@ -94,8 +94,13 @@ class Import(JobCase):
             self.run_it('import', self.log)
             to = os.path.join(self.folder, 'back')
             self.run_it('restore', 'latest', '--to', to, '--wait', '--tier', 'expedited')
-        with open(os.path.join(to, 'home/me/view.sh')) as f:
-            self.assertEqual(f.read(), 'one')
+            with open(os.path.join(to, 'home/me/view.sh')) as f:
+                self.assertEqual(f.read(), 'one')
+            self.assertIn('imported from a log', self.run_it('verify')[0])
+            self.run_it('delete', '--yes', 'latest')
+            with self.assertRaises(client.exceptions.ResourceNotFoundException):
+                client.initiate_job(accountId='-', vaultName='TestVault1', jobParameters={
+                    'Type': 'archive-retrieval', 'ArchiveId': response['archiveId']})
 
 
 if __name__ == '__main__':
