@@ -1,5 +1,6 @@
 #include "engine_internal.h"
 
+#include "bytes.h"
 #include "clock.h"
 #include "config.h"
 #include "crash.h"
@@ -205,8 +206,10 @@ static int check_order(const struct order *o, struct err *e)
 {
         if (o->files && !o->files[0])
                 return err_set(e, -ENODATA, "there is nothing to back up: no file was named");
-        if (!*o->description)
+        if (strspn(o->description, " \t\r\n") == strlen(o->description))
                 return err_set(e, -EINVAL, "a backup needs a description");
+        if (!bytes_is_utf8(o->description, strlen(o->description)))
+                return err_set(e, -EINVAL, "the description is not UTF-8 text");
         if (strlen(o->description) > DESCRIPTION_MAX)
                 return err_set(e, -EFBIG, "a description has at most 1,024 bytes");
         return o->spec ? 0 : err_oom(e);

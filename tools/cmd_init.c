@@ -196,6 +196,9 @@ static int run(struct cli *cli)
         const char *url = cli_value(cli, "vault");
         _cleanup_free_ char *whole = NULL;
         struct err e = {0};
+        if (url && (!*url || streq(url, "dir:")))
+                return cli_misuse(
+                        cli, "--vault wants dir:/path, s3://bucket/prefix or glacier://vault");
         int q = cli_config(cli, &e);
         if (q == 0 && url && (q = whole_url(url, &whole, &e)) == 0)
                 q = set_vault(cli, whole, &e);

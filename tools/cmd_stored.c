@@ -117,7 +117,8 @@ static int run(struct cli *cli)
                 return cli_fail(cli, &e);
         cli_say(cli, "%s stored, %s", WORDS(k.stored, "file is", "files are"),
                 WORDS(k.missing, "is not", "are not"));
-        return k.missing > 0 ? CLI_FAILED : CLI_DONE;
+        /* that nothing was compared is no permission to delete it */
+        return k.missing > 0 || k.stored == 0 ? CLI_FAILED : CLI_DONE;
 }
 
 const struct cli_command cmd_stored = {

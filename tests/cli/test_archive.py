@@ -88,6 +88,8 @@ class Backup(ArchiveCase):
     def test_a_description_is_needed_and_not_too_long(self):
         self.ag("backup", "src", status=2, say="say what it is")
         self.ag("backup", "-m", "", "src", status=2, say="say what it is")
+        self.ag("backup", "-m", " \t\n", "src", status=1, say="needs a description")
+        self.ag("backup", "-m", b"\xff\xfe", "src", status=1, say="not UTF-8")
         self.ag("backup", "-m", "x" * 1025, "src", status=1, say="1,024")
         self.ag("backup", "-m", "é" * 512, "src")
 
@@ -356,6 +358,13 @@ class Stored(ArchiveCase):
     def test_what_cannot_be_read_is_an_error(self):
         self.backup("src")
         self.ag("stored", "not-there", status=1, say="not-there")
+
+    def test_where_nothing_was_compared_nothing_may_be_deleted(self):
+        self.backup("src")
+        os.mkdir(self.path("none"))
+        self.ag("stored", "none", status=1, say="0 files are stored")
+        os.symlink("a.txt", self.path("none/link"))
+        self.ag("stored", "none/link", status=1, say="is not a file")
 
     def test_the_content_counts_and_not_the_name(self):
         self.backup("src")

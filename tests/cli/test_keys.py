@@ -98,6 +98,11 @@ class Init(CliCase):
         with open(path) as f:
             self.assertEqual(f.read(), '{"COMPRESSION": "zstd"}')
 
+    def test_a_vault_without_a_place_is_wrong_usage(self):
+        for url in ("", "dir:"):
+            self.ag("init", "--vault", url, status=2, say="--vault wants")
+        self.assertEqual(os.listdir(self.home), [])
+
     def test_genkeys_makes_keys_where_the_configuration_wants_them(self):
         self.config(json.dumps({"PUBL_RSA_KEY_PATH": self.path("k/p.pub"), "PRIV_RSA_KEY_PATH": self.path("k/p.pem")}))
         out = self.ag("init", "--genkeys", "--bits", "2048").out

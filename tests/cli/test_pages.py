@@ -18,6 +18,15 @@ def page(name):
         return f.read().replace("\\-", "-")
 
 
+def keys_of(value):
+    """All keys of a document, at any depth."""
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*map(keys_of, value.values()))
+
+
 class Pages(CliCase):
     def sections(self):
         """Command -> its part of autoglacier(1)."""
@@ -68,6 +77,16 @@ class Pages(CliCase):
         for text in re.findall(r"^\.nf\n(.*?)^\.fi", page("autoglacier.conf.5"), re.M | re.S):
             self.config(text)
             self.ag("config")
+
+    def test_every_key_of_the_json_is_explained(self):
+        self.keys()
+        self.write("f", "text")
+        self.backup("f")
+        self.ag("backup", "--detach", "-m", "later", "f", status=4)
+        explained = set(re.findall(r"[a-z][a-z0-9_]+", "\n".join(re.findall(r"^\.BR? (.*)", page("autoglacier-json.5"), re.M))))
+        for words in (["list", "--json"], ["status", "--json"], ["show", "--json", "latest"], ["cost", "--json"],
+                      ["cost", "--json", "latest"], ["status", "--json"]):
+            self.assertEqual(keys_of(json.loads(self.ag(*words).out)) - explained, set(), words)
 
     def test_exit_statuses_stand_in_the_page(self):
         part = page("autoglacier.1").split(".SH EXIT STATUS\n", 1)[1].split("\n.SH ", 1)[0]

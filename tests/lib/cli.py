@@ -100,7 +100,7 @@ class CliCase(unittest.TestCase):
         r = subprocess.run([Programs.cli, *args], cwd=self.folder, env=self.environment(), input=stdin,
                            capture_output=True, text=True, errors="surrogateescape", timeout=PATIENCE,
                            start_new_session=True)
-        told = "%s: status %d\n%s\n%s" % (" ".join(args), r.returncode, r.stdout, r.stderr)
+        told = "%s: status %d\n%s\n%s" % (" ".join(map(os.fsdecode, args)), r.returncode, r.stdout, r.stderr)
         if status is not None:
             self.assertEqual(r.returncode, status, told)
         if say is not None:
