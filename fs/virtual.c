@@ -274,8 +274,9 @@ static void vt_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *a _unused_, 
 static void vt_readlink(fuse_req_t req, fuse_ino_t ino)
 {
         const struct vnode *v = vnode_of(ino);
-        if (v->link)
-                fuse_reply_readlink(req, v->link);
+        _cleanup_free_ char *text = v->link ? strdup(v->link) : NULL; /* v may go with the answer */
+        if (text)
+                fuse_reply_readlink(req, text);
         else
                 fuse_reply_err(req, EINVAL);
 }

@@ -112,7 +112,10 @@ void vt_read(
                 return;
         }
         size_t at = MIN((size_t)off, f->text.len);
+        /* The reader has its answer, and may close, before this call comes back. */
+        pthread_mutex_lock(&f->lock);
         fuse_reply_buf(req, buf_str(&f->text) + at, MIN(size, f->text.len - at));
+        pthread_mutex_unlock(&f->lock);
 }
 
 static bool blank(const char *data, size_t len)
@@ -171,6 +174,8 @@ void vt_release(fuse_req_t req, fuse_ino_t ino _unused_, struct fuse_file_info *
         struct err e = {0};
         if (f->control && control_release(f->control, &e) < 0)
                 engine_note_refusal(mount_of(req)->engine, e.text);
+        pthread_mutex_lock(&f->lock); /* an answer is still being given */
+        pthread_mutex_unlock(&f->lock);
         vfile_free(f);
         fuse_reply_err(req, 0);
 }
