@@ -202,10 +202,12 @@ static void advise_keys(enum advice k, const struct aws_call *c, const char *sou
                         "the secret key from %s is not the one of its access key; correct "
                         "AWS_SECRET_ACCESS_KEY there",
                         source);
+        else if (k == ADVICE_EXPIRED && streq(source, "the environment"))
+                err_hint(e, "the keys from the environment have expired; start the program again "
+                            "with new ones");
         else if (k == ADVICE_EXPIRED)
                 err_hint(e,
-                        "the keys from %s have expired; renew them there, and it goes on by "
-                        "itself",
+                        "the keys from %s have expired; renew them there, and it goes on by itself",
                         source);
         else
                 err_hint(e,
