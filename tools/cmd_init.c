@@ -70,6 +70,23 @@ static int set_vault(struct cli *cli, const char *url, struct err *e)
         return cli_config(cli, e);
 }
 
+/* A first configuration, to be edited: what counts anyway, so that it says nothing new. */
+static int write_first(struct cli *cli, struct err *e)
+{
+        const struct config *c = cli->config;
+        json_auto_t *o = json_pack("{s:s, s:s, s:[]}", "VAULT", c->vault, "COMPRESSION",
+                compress_name(c->compression), "EXCLUDE");
+        if (!o)
+                return err_oom(e);
+        int q = write_config(c->file, o, e);
+        if (q < 0)
+                return q;
+        cli_say(cli, "wrote %s; autoglacier.conf(5) tells what may stand in it", c->file);
+        config_free(cli->config);
+        cli->config = NULL;
+        return cli_config(cli, e);
+}
+
 /* "dir:relative" and "dir:~" are for people; in the file stands the whole path. */
 static int whole_url(const char *url, char **ret, struct err *e)
 {
@@ -202,6 +219,8 @@ static int run(struct cli *cli)
         int q = cli_config(cli, &e);
         if (q == 0 && url && (q = whole_url(url, &whole, &e)) == 0)
                 q = set_vault(cli, whole, &e);
+        if (q == 0 && !cli->config->exists)
+                q = write_first(cli, &e);
         if (q < 0)
                 return cli_fail(cli, &e);
         if (cli_flag(cli, "genkeys")) {

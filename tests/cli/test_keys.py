@@ -73,7 +73,9 @@ class Init(CliCase):
         self.assertIn("NOT YET A BACKUP", r.out)
         self.assertTrue(os.path.exists(os.path.join(self.data, "store", "autoglacier.json")))
         self.assertEqual(stat.S_IMODE(os.stat(self.data).st_mode), 0o700)
-        self.assertFalse(os.path.exists(os.path.join(self.home, "CONFIG.json")))
+        with open(os.path.join(self.home, "CONFIG.json")) as f:
+            self.assertEqual(json.load(f)["VAULT"], "dir:" + os.path.join(self.data, "store"))
+            self.assertEqual(stat.S_IMODE(os.fstat(f.fileno()).st_mode), 0o600)
 
     def test_it_is_harmless_when_repeated(self):
         self.ag("init")

@@ -155,6 +155,9 @@ if __name__ == "__main__":
 
 
 if __name__ == '__main__':
+    if os.environ.get('AUTOGLACIER_SANITIZED'):
+        print('SKIP: a library without sanitizers')
+        sys.exit(77)
     if not shutil.which('pkg-config') or not shutil.which('cc'):
         print('SKIP: pkg-config and a C compiler')
         sys.exit(77)
