@@ -22,7 +22,9 @@ struct reader {
         struct seal_reader *seal;
 
         struct catalog_block block; /* the one that `data` holds; tar_len 0: none */
-        struct catalog_block bad;   /* the last one that was damaged, and how; tar_len 0: none */
+        unsigned bad_volume;        /* the last one that could not be opened, and why; 0: none */
+        struct err why_bad_volume;
+        struct catalog_block bad; /* the last one that was damaged, and how; tar_len 0: none */
         struct err why_bad;
         uint8_t *data, *packed;
         size_t data_cap, packed_cap;
@@ -78,12 +80,12 @@ static int check_size(struct reader *r, struct err *e)
         int q = store_state(r->store, r->open->object, &st, e);
         if (q == 0 && st.size != r->open->size)
                 q = err_set(e, -EPROTO,
-                        "it has %" PRIu64 " bytes, not %" PRIu64 " as when it was stored", st.size,
-                        r->open->size);
+                        "%s has %" PRIu64 " bytes, not %" PRIu64 " as when it was stored",
+                        r->open->object, st.size, r->open->size);
         return q;
 }
 
-static int open_volume(struct reader *r, unsigned number, struct err *e)
+static int try_volume(struct reader *r, unsigned number, struct err *e)
 {
         if (r->open && r->open->number == number)
                 return 0;
@@ -98,8 +100,11 @@ static int open_volume(struct reader *r, unsigned number, struct err *e)
                         e, -EPROTO, "archive %s has no volume %u in the catalogue", r->id, number);
         struct seal_source source = {.pread = fetch, .ctx = r, .size = r->open->size};
         int q = check_size(r, e);
-        if (q == 0)
-                q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
+        if (q < 0) {
+                r->open = NULL;
+                return q;
+        }
+        q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
         if (q == 0 &&
                 memcmp(seal_reader_message_id(r->seal), r->open->message_id, SEAL_MESSAGE_ID) != 0)
                 q = err_set(e, -EBADMSG, "it is another archive than the one that was stored");
@@ -109,6 +114,28 @@ static int open_volume(struct reader *r, unsigned number, struct err *e)
                 return err_prefix(e, q, "%s", object);
         }
         return 0;
+}
+
+static bool is_damage(int code)
+{
+        return code == -EBADMSG || code == -EPROTO;
+}
+
+/* One that is lost or broken is not asked for again for each member in it. */
+static int open_volume(struct reader *r, unsigned number, struct err *e)
+{
+        struct err why = {0};
+        if (r->bad_volume == number && number > 0)
+                why = r->why_bad_volume;
+        else if (try_volume(r, number, &why) == 0)
+                return 0;
+        if (is_damage(why.code) || why.code == -ENOENT) {
+                r->bad_volume = number;
+                r->why_bad_volume = why;
+        }
+        if (e)
+                *e = why;
+        return why.code;
 }
 
 static int grow(uint8_t **p, size_t *cap, size_t need, struct err *e)
@@ -121,11 +148,6 @@ static int grow(uint8_t **p, size_t *cap, size_t need, struct err *e)
         *p = v;
         *cap = need;
         return 0;
-}
-
-static bool is_damage(int code)
-{
-        return code == -EBADMSG || code == -EPROTO;
 }
 
 static int read_block(struct reader *r, const struct catalog_block *b, struct err *e)

@@ -20,6 +20,7 @@ struct restore_progress {
         uint64_t todo_files, todo_bytes; /* in all */
         uint64_t fetched;                /* bytes from the store */
         uint64_t warnings;
+        uint64_t lost; /* members that are damaged, or whose volume is missing; each was told */
 };
 
 struct restore_params {
@@ -41,7 +42,8 @@ struct restore_params {
 };
 
 /* 0; 1 done with warnings (something could not be set); -ENOENT a path is not in the archive,
- * named, and then nothing was written; -EEXIST; -EBADMSG, -EPROTO damage, named; -EREMOTE, -ENOKEY.
+ * named, and then nothing was written; -EEXIST; -EBADMSG some members are damaged: each was told to
+ * `warn`, the others are there; -EPROTO a tar that is refused; -EREMOTE, -ENOKEY.
  */
 int restore_run(struct catalog *c, struct store *s, const struct catalog_archive *a,
         const struct restore_params *params, struct restore_progress *ret, struct err *e);

@@ -153,10 +153,12 @@ int untar_hardlink(struct untar *u, const char *name, const char *target, struct
                 return dir;
         l.dir = dir;
         struct stat st;
-        if (fstatat(dir, l.in_dir, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return err_errno(e, errno == ENOENT ? -EPROTO : -errno,
-                        "the tar has a hard link %s to %s, which is not there", buf_str(&u->name),
-                        target);
+        int r = fstatat(dir, l.in_dir, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+        if (r == -ENOENT)
+                return err_set(e, -EPROTO, "the tar has a hard link %s to %s, which is not there",
+                        buf_str(&u->name), target);
+        if (r < 0)
+                return err_errno(e, r, "cannot look at %s", target);
         if (S_ISDIR(st.st_mode))
                 return err_set(
                         e, -EPROTO, "the tar has a hard link %s to a folder", buf_str(&u->name));
