@@ -8,6 +8,7 @@
 #include "io.h"
 #include "mount.h"
 #include "notifier.h"
+#include "outside.h"
 #include "place.h"
 #include "root.h"
 #include "virtual.h"
@@ -76,6 +77,7 @@ static int session_mount(struct mount *m, bool allow_other, struct err *e)
                 return err_set(e, -EIO,
                         "cannot mount on %s; is fuse3 installed, and may this user use /dev/fuse?",
                         m->mountpoint);
+        outside_init(m);
         return 0;
 }
 

@@ -20,6 +20,7 @@ struct mount {
         struct staging *staging;
         struct fuse_session *session;
         char *mountpoint;
+        dev_t own;        /* the device number of the mount itself; 0 if not known */
         bool root_daemon; /* runs as root and serves everybody: acts with the caller's ids */
 
         struct inode_table *inodes;

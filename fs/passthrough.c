@@ -1,6 +1,7 @@
 #include "passthrough.h"
 
 #include "creds.h"
+#include "outside.h"
 #include "passthrough_io.h"
 #include "staging.h"
 
@@ -55,8 +56,11 @@ static int entry_of(struct mount *m, struct inode_found *f, struct fuse_entry_pa
 {
         *ret = (struct fuse_entry_param){.attr_timeout = f->view ? 1.0 : NODE_TIMEOUT,
                 .entry_timeout = f->view ? 1.0 : NODE_TIMEOUT};
-        if (fstat(f->fd, &ret->attr) < 0) {
-                int q = errno;
+        /* A folder that is looked at may hold the own mountpoint: there it ends. */
+        int q = f->view && outside_is_ours(m, f->fd) ? ENOENT : 0;
+        if (!q && fstat(f->fd, &ret->attr) < 0)
+                q = errno;
+        if (q) {
                 (void)close(f->fd); /* O_PATH */
                 return q;
         }
@@ -86,12 +90,18 @@ int passthrough_lookup(
         return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 
-int passthrough_view(struct mount *m, int dirfd, const char *name, bool follow, fuse_ino_t parent,
+int passthrough_show(
+        struct mount *m, int fd, const char *name, fuse_ino_t parent, struct fuse_entry_param *ret)
+{
+        struct inode_found f = {.fd = fd, .view = true, .parent = parent, .name = name};
+        return entry_of(m, &f, ret);
+}
+
+int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t parent,
         struct fuse_entry_param *ret)
 {
-        struct inode_found f = {.view = true, .parent = parent, .name = name};
-        f.fd = openat(dirfd, name, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
-        return f.fd < 0 ? errno : entry_of(m, &f, ret);
+        int fd = openat(dirfd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+        return fd < 0 ? errno : passthrough_show(m, fd, name, parent, ret);
 }
 
 static void pt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

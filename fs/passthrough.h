@@ -18,9 +18,12 @@ int passthrough_may_change(const struct mount *m, const struct inode *i);
 /* The entry `name` in the folder fd, with one more lookup. 0 or an errno value. */
 int passthrough_lookup(
         struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret);
-/* The same for a frozen tree: `dirfd` is borrowed, `follow` opens what a link leads to. */
-int passthrough_view(struct mount *m, int dirfd, const char *name, bool follow, fuse_ino_t parent,
+/* The same for a frozen tree; `dirfd` is borrowed. */
+int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t parent,
         struct fuse_entry_param *ret);
+/* The same for something that is open already (O_PATH; taken). */
+int passthrough_show(
+        struct mount *m, int fd, const char *name, fuse_ino_t parent, struct fuse_entry_param *ret);
 
 /* Folder handles: readdir of a real folder, with extra entries of the root at the end. */
 struct passthrough_extra {

@@ -6,6 +6,7 @@
 #include "inode.h"
 #include "io.h"
 #include "notifier.h"
+#include "outside.h"
 #include "passthrough.h"
 
 #include <fcntl.h>
@@ -197,11 +198,14 @@ static int lookup_link(struct mount *m, const struct vnode *v, int tree, const c
         if (!target)
                 return ENOMEM;
         if (inside(target, mountpoint) || inside(target, m->mountpoint))
-                return passthrough_view(m, tree, name, false, (fuse_ino_t)v, ret);
+                return passthrough_view(m, tree, name, (fuse_ino_t)v, ret);
+        int fd;
         struct creds c = creds_take_ids(m, st->st_uid, st->st_gid);
-        int q = passthrough_view(m, AT_FDCWD, target, true, (fuse_ino_t)v, ret);
+        int q = outside_open(m, target, &fd);
         creds_back(&c);
-        return q == ENOENT ? passthrough_view(m, tree, name, false, (fuse_ino_t)v, ret) : q;
+        if (q == 0)
+                return passthrough_show(m, fd, name, (fuse_ino_t)v, ret);
+        return q == ENOENT || q == ELOOP ? passthrough_view(m, tree, name, (fuse_ino_t)v, ret) : q;
 }
 
 static int lookup_files(
@@ -216,7 +220,7 @@ static int lookup_files(
                 return errno;
         if (S_ISLNK(st.st_mode))
                 return lookup_link(m, v, fd, name, &st, mountpoint, ret);
-        return passthrough_view(m, fd, name, false, (fuse_ino_t)v, ret);
+        return passthrough_view(m, fd, name, (fuse_ino_t)v, ret);
 }
 
 static void vt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -234,6 +234,24 @@ class Links(Away):
         for name in ("device", "pipe"):
             self.assertIn(name, m.text("log"))
 
+    def test_looking_through_links_back_into_the_mount_comes_to_an_end(self):
+        m = self.held()
+        self.take_store()
+        os.symlink(self.folder, m.path("above"))
+        os.symlink(self.outside, self.folder + "/chain")
+        os.symlink(self.folder + "/chain", m.path("round"))
+        name = m.commit()
+        m.wait("waiting")
+        os.unlink(self.folder + "/chain")
+        os.symlink(m.path("archives", name, "files", "round"), self.folder + "/chain")
+        for command in ("find -L archives | head -2000", "ls -lRL archives | head -2000", "cat archives/*/files/round"):
+            status, said = m.sh(command)  # a time-out fails it
+            self.assertNotIn("/files/above/one/mnt/archives/", said)
+        self.assertEqual(m.state(name), "waiting")
+        os.unlink(self.folder + "/chain")
+        m.sh("echo yes > archives/%s/.abort" % name)
+        until(lambda: os.path.islink(m.path("above")), "it is back")
+
     def test_files_shows_targets_until_stored(self):
         m = self.held()
         self.take_store()
