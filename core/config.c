@@ -88,8 +88,10 @@ static const char *home_folder(void)
         const char *h = getenv("HOME");
         if (h && *h == '/')
                 return h;
-        const struct passwd *pw = getpwuid(geteuid());
-        return pw ? pw->pw_dir : "/";
+        static _Thread_local char text[4096]; /* where HOME is not set; several threads may ask */
+        struct passwd pw, *found = NULL;
+        return getpwuid_r(geteuid(), &pw, text, sizeof text, &found) == 0 && found ? pw.pw_dir
+                                                                                   : "/";
 }
 
 char *config_expand(const char *s, const char *base)
