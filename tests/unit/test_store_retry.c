@@ -17,7 +17,7 @@ static struct err err;
 struct script {
         int codes[32]; /* what calls return, in order; 0 ends it: from then on they work */
         int64_t wait_ns;
-        unsigned calls;
+        atomic_uint calls;
         unsigned closed, left;
 };
 
@@ -29,10 +29,10 @@ struct fake {
 static int answer(struct store *s, struct err *e)
 {
         struct script *k = ((struct fake *)s)->script;
-        int code = k->codes[MIN(k->calls, ARRAY_SIZE(k->codes) - 1)];
-        k->calls++;
+        unsigned n = atomic_fetch_add(&k->calls, 1);
+        int code = k->codes[MIN(n, ARRAY_SIZE(k->codes) - 1)];
         if (code < 0) {
-                err_set(e, code, "call %u failed", k->calls);
+                err_set(e, code, "call %u failed", n + 1);
                 if (e)
                         e->wait_ns = k->wait_ns;
         }
@@ -286,12 +286,12 @@ static void *ask(void *arg)
 }
 
 /* The service asks for five minutes; the flag goes up before they are over. */
-static void stop_while_it_waits(struct stopping *t, atomic_bool *stop, const struct script *k)
+static void stop_while_it_waits(struct stopping *t, atomic_bool *stop, struct script *k)
 {
         pthread_t thread;
-        unsigned before = k->calls;
+        unsigned before = atomic_load(&k->calls);
         assert_int_equal(pthread_create(&thread, NULL, ask, t), 0);
-        while (*(volatile const unsigned *)&k->calls == before)
+        while (atomic_load(&k->calls) == before)
                 (void)backoff_wait(CLOCK_NSEC / 1000, NULL);
         int64_t start = clock_monotonic();
         atomic_store(stop, true);
