@@ -210,17 +210,30 @@ static int read_cancel(struct catalog *c, struct catalog_restore *r, struct err 
         return n < 0 ? n : 0;
 }
 
+static int state_before(struct catalog *c, int64_t row, int64_t *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int n = query_open(&q, c, e, "SELECT state FROM restore WHERE row = ?1", "i", row);
+        if (n == 0 && (n = query_step(&q, e)) > 0)
+                *ret = query_i64(&q, 0);
+        return n < 0 ? n : 0;
+}
+
 static int update(struct catalog *c, struct catalog_restore *r, struct err *e)
 {
+        int64_t before = -1;
         r->changed = clock_now();
-        int q = catalog_exec(c, e,
+        int q = state_before(c, r->row, &before, e);
+        if (q < 0)
+                return q;
+        q = catalog_exec(c, e,
                 "UPDATE restore SET state = ?2, changed = ?3, deadline = ?4, ready_until = ?5, "
                 "retry_at = ?6, tries = ?7, begun = ?8, todo_files = ?9, todo_bytes = ?10, "
                 "done_files = ?11, done_bytes = ?12, fetched = ?13, error = ?14 WHERE row = ?1",
                 "iiiiiiiiuuuuus", r->row, (int64_t)r->state, r->changed, r->deadline,
                 r->ready_until, r->retry_at, (int64_t)r->tries, (int64_t)r->begun, r->todo_files,
                 r->todo_bytes, r->done_files, r->done_bytes, r->fetched, r->error ? r->error : "");
-        if (q >= 0)
+        if (q >= 0 && before != (int64_t)r->state) /* looks alone are no news */
                 q = tell_archive(c, r->row, e);
         return q < 0 ? q : read_cancel(c, r, e);
 }

@@ -40,7 +40,7 @@ static int64_t backoff(unsigned tries)
 int thaw_become(
         struct thaw *t, enum restore_state s, const char *error, int64_t retry_at, struct err *e)
 {
-        bool news = t->r.state != s;
+        bool news = t->r.state != s, told = !news && streq(t->r.error, error);
         char *copy = strdup(error);
         if (!copy)
                 return err_oom(e);
@@ -50,7 +50,7 @@ int thaw_become(
         t->r.state = s;
         t->r.retry_at = retry_at;
         int q = catalog_restore_update(t->catalog, &t->r, e);
-        if (q == 0 && t->env->changed)
+        if (q == 0 && t->env->changed && !told)
                 t->env->changed(t->env->ctx, t->r.archive);
         return q;
 }
