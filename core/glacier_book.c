@@ -19,7 +19,7 @@ static const char schema[] =
         " vault TEXT NOT NULL, archive TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,"
         " tree_hash BLOB NOT NULL, created INTEGER NOT NULL, listed INTEGER NOT NULL,"
         " PRIMARY KEY (vault, archive)) WITHOUT ROWID;"
-        "CREATE INDEX IF NOT EXISTS object_name ON object (vault, name, created);"
+        "CREATE INDEX IF NOT EXISTS object_name ON object (vault, name, created DESC);"
         "CREATE TABLE IF NOT EXISTS finishing ("
         " vault TEXT NOT NULL, upload TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,"
         " tree_hash BLOB NOT NULL, created INTEGER NOT NULL,"
