@@ -99,7 +99,7 @@ static int announce(struct run *r, const struct catalog_volume *v, struct err *e
 
 static uint32_t part_size(const struct run *r)
 {
-        return store_part_size(r->store, r->a.volume_size);
+        return store_part_size(r->store, run_volume_max(r));
 }
 
 /* The watch looks at it. */
@@ -120,7 +120,7 @@ static int start_sender(struct run *r, struct err *e)
                 .spool = r->spool,
                 .concurrency = c->upload_concurrency,
                 .part_size = part_size(r),
-                .max_size = r->a.volume_size,
+                .max_size = run_volume_max(r),
                 .window = c->upload_window,
                 .archive_id = r->a.id,
                 .description = c->private_descriptions ? NULL : r->a.description,

@@ -12,6 +12,8 @@
 
 #include <fcntl.h>
 
+#define PART_MOST (16u * MiB)
+
 static const char pem_end[] = "-----END PUBLIC KEY-----";
 
 /* The recipients as they were at commit, whatever the configuration says now. */
@@ -91,6 +93,14 @@ int volumes_open(struct run *r, struct err *e)
 
 /* ---- the sink: called from the pipeline's output thread ---- */
 
+/* Where a store takes only so many parts, larger volumes mean larger parts, and buffers. */
+uint64_t run_volume_max(const struct run *r)
+{
+        const struct store_traits *t = &r->store->traits;
+        uint64_t max = MIN(r->a.volume_size, t->max_object);
+        return t->max_parts ? MIN(max, (uint64_t)t->max_parts * PART_MOST) : max;
+}
+
 /* An object of that name is ours, from a run that died between the store's confirmation and our
  * row: it is replaced. */
 static int begin_upload(struct run *r, uint64_t max, bool index, struct err *e)
@@ -116,7 +126,7 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
         int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
         pthread_mutex_unlock(&r->lock);
         crash_point("volume-begin");
-        return q < 0 ? q : begin_upload(r, r->a.volume_size, false, e);
+        return q < 0 ? q : begin_upload(r, run_volume_max(r), false, e);
 }
 
 static int block(void *ctx, const struct pack_block *b, struct err *e)
@@ -239,7 +249,7 @@ int volumes_pack(struct run *r, struct err *e)
 {
         struct pack_params p = {
                 .level = r->a.level,
-                .volume_size = MIN(r->a.volume_size, r->store->traits.max_object),
+                .volume_size = run_volume_max(r),
                 .tar_start = r->cut,
         };
         int q = compress_parse(r->a.compression, &p.kind);
@@ -338,7 +348,7 @@ int volumes_put_manifest(struct run *r, struct err *e)
          * times as fast as the default. */
         struct pack_params p = {.kind = COMPRESS_LZMA,
                 .level = COMPRESS_HASHES,
-                .volume_size = UINT64_MAX / 2,
+                .volume_size = UINT64_MAX, /* of one part, or few: parts of the usual size */
                 .first_volume = 1};
         q = make_pack(r, &sink, &p, e);
         if (q == 0)

@@ -263,6 +263,19 @@ static void no_part_of_a_packed_volume_is_sent_twice(void **state)
         free(id);
 }
 
+static void a_manifest_of_several_parts_is_whole(void **state)
+{
+        struct home *h = *state;
+        tree_sh("mkdir -p $T/src; cd $T/src; head -c 220000 /dev/urandom | split -b 11 -a 4; "
+                "cp -a $T/src $T/data/staging/current/src");
+        char *id = commit(h);
+        run_to_the_end(h, id);
+        tree_sh("grep '^part manifests/' $T/remote/log | cut -d' ' -f3,4 > $T/parts; "
+                "test $(wc -l < $T/parts) -ge 2 && test $(grep -vc ' 1048576$' $T/parts) = 1");
+        check_stored(h, id);
+        free(id);
+}
+
 /* ---- the spool's bound ---- */
 
 static void *watch_spool(void *arg)
@@ -556,6 +569,7 @@ int main(int argc, char **argv)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
                 T(killed_at_any_point_it_is_stored_once),
                 T(no_part_of_a_packed_volume_is_sent_twice),
+                T(a_manifest_of_several_parts_is_whole),
                 T(a_commit_many_times_the_spool_goes_through),
                 T(a_service_that_is_away_is_waited_for_in_words),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
