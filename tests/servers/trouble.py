@@ -4,6 +4,7 @@
 On the emulator, which can be told to refuse, to be elsewhere, to live in another time.
 """
 import collections
+import json
 import os
 import subprocess
 import sys
@@ -144,6 +145,80 @@ class Sentences(Trouble):
         m.write("file", os.urandom(9 << 20))
         m.commit("kept for thirty days")
         m.wait("stored")
+
+
+OPERATIONS = {
+    "s3:ListBucket": ["ListObjectsV2"], "s3:ListBucketMultipartUploads": ["ListMultipartUploads"],
+    "s3:PutObject": ["PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"],
+    "s3:GetObject": ["GetObject", "HeadObject"], "s3:AbortMultipartUpload": ["AbortMultipartUpload"],
+    "s3:ListMultipartUploadParts": ["ListParts"], "s3:RestoreObject": ["RestoreObject"], "s3:DeleteObject": ["DeleteObject"],
+}
+
+
+class Policies(Trouble):
+    """The policies that init prints are enough: a key that may do nothing else does all that they are for."""
+
+    def policies(self, m):
+        """The two that init prints."""
+        text, found = self.said(m, status=0), []
+        while (at := text.find("{")) >= 0:
+            policy, end = json.JSONDecoder().raw_decode(text[at:])
+            found.append(policy)
+            text = text[at + end:]
+        self.assertEqual(len(found), 2)
+        return found
+
+    def only(self, policy):
+        """From now on the key may do what the policy says, and nothing else."""
+        rights = [a for statement in policy["Statement"] for a in statement["Action"]]
+        allowed = {o for r in rights for o in OPERATIONS[r]}
+        denied = [o for o in self.client.meta.service_model.operation_names if o not in allowed]
+        with open(os.path.join(self.server.folder, "credentials.json"), "w") as f:
+            json.dump({emulated.ACCESS_KEY: {"secret": emulated.SECRET_KEY, "denied": denied}}, f)
+        self.addCleanup(os.unlink, f.name)
+
+    def nothing_was_refused(self):
+        refused = [r for r in self.server.requests()[self.before:] if r.get("status") == 403
+                   and r.get("error") != "InvalidObjectState"]
+        self.assertEqual(refused, [])
+
+    def file(self):
+        path = os.path.join(self.folder, "file")
+        with open(path, "wb") as f:
+            f.write(os.urandom(20 << 20))
+        return path
+
+    def test_the_one_for_backups(self):
+        m, path = self.machine(), self.file()
+        self.only(self.policies(m)[1])
+        self.before = len(self.server.requests())
+        self.said(m, words=("backup", "-m", "words", path), status=0)
+        self.said(m, words=("verify",), status=0)
+        m.start()
+        m.write("large", os.urandom(30 << 20))
+        self.server.behave({"op": "UploadPart", "kind": "500", "skip": 1, "count": 3})
+        m.commit("in a mount")
+        until(lambda: self.requests("UploadPart"), m.said)
+        m.kill()
+        m.clean()
+        m.start()
+        m.wait("stored")
+        until(lambda: m.leftovers() == [], m.leftovers)
+        m.stop()
+        self.nothing_was_refused()
+        self.said(m, "s3:DeleteObject", words=("delete", "--yes", "latest"), status=1)
+
+    def test_the_one_for_everything(self):
+        m, path = self.machine(COST_LIMIT=1000), self.file()
+        self.only(self.policies(m)[0])
+        self.before = len(self.server.requests())
+        out = os.path.join(self.folder, "out")
+        for words in (("backup", "-m", "words", path), ("verify",), ("restore", "latest", "--to", out, "--wait"),
+                      ("delete", "--yes", "latest")):
+            self.said(m, words=words, status=0)
+        with open(path, "rb") as a, open(out + path, "rb") as b:
+            self.assertEqual(a.read(), b.read())
+        self.nothing_was_refused()
 
 
 class Certificates(Trouble):
