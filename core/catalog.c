@@ -88,15 +88,24 @@ static int migrate(struct catalog *c, struct err *e)
         return q < 0 ? q : txn_end(c, migrate_steps(c, e), e);
 }
 
-/* 0600 from the first moment; the log and its index get the same mode from SQLite. */
+/* 0600 from the first moment; the log and its index get the same mode from SQLite. It gets its name
+ * only after it was closed: closing any descriptor of a file ends all locks that this process has
+ * on it (POSIX), and another thread may be in the middle of its first transaction. */
 static int make_file(const char *path, struct err *e)
 {
-        _cleanup_close_ int fd =
-                open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_free_ char *temp = NULL;
+        if (access(path, F_OK) == 0)
+                return 0;
+        if (asprintf(&temp, "%s.new-XXXXXX", path) < 0)
+                return err_oom(e);
+        int fd = mkostemp(temp, O_CLOEXEC);
         if (fd < 0)
-                return errno == EEXIST ? 0
-                                       : err_errno(e, -errno, "cannot make the catalogue %s", path);
-        int q = io_sync_parent(AT_FDCWD, path);
+                return err_errno(e, -errno, "cannot make the catalogue %s", path);
+        (void)close(fd); /* nothing was written */
+        int q = link(temp, path) < 0 && errno != EEXIST ? -errno : 0;
+        (void)unlink(temp); /* a name less; the file has another */
+        if (q == 0)
+                q = io_sync_parent(AT_FDCWD, path);
         return q < 0 ? err_errno(e, q, "cannot make the catalogue %s", path) : 0;
 }
 

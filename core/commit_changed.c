@@ -104,14 +104,16 @@ int changed_end(struct run *r, struct err *e)
         struct catalog_run run = {0};
         if (!r->changed)
                 return 0;
+        pthread_mutex_lock(&r->lock); /* a volume may end right now */
         int q = catalog_unchanged_check(r->catalog, r->a.id, e);
-        if (q == -ENODATA) /* what was left out must be stored after all */
-                return err_set(e, -ESTALE, "%s", e->text);
         if (q == 0)
                 q = catalog_run_get(r->catalog, r->a.id, &run, e);
         if (q == 0)
                 q = catalog_run_set(r->catalog, r->a.id, &run, e); /* counts */
+        pthread_mutex_unlock(&r->lock);
         catalog_run_done(&run);
+        if (q == -ENODATA) /* what was left out must be stored after all */
+                return err_set(e, -ESTALE, "%s", e->text);
         return q;
 }
 
