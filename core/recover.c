@@ -355,7 +355,7 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
         struct recover r = {.catalog = c, .store = s, .params = p};
         _cleanup_(recover_list_done) struct recover_list l = {0};
         *ret = (struct recover_counts){0};
-        int q = recover_inventory(&r, e);
+        int q = recover_inventory(&r, &ret->listed, e);
         if (q == 0)
                 q = recover_list_read(s, &l, e);
         if (q == 0)

@@ -35,6 +35,7 @@ struct recover_archive {
 
 struct recover_counts {
         unsigned known, found, mended, foreign, damaged, busy;
+        int64_t listed; /* ns: what the store holds was known as of then; 0: as of now */
 };
 
 struct recover_params {

@@ -38,7 +38,7 @@ static int wait_for(struct patience *p, const char *what, struct err *e)
 
 static const struct store_thaw everything = {.tier = TIER, .days = KEEP_DAYS};
 
-int recover_inventory(struct recover *r, struct err *e)
+int recover_inventory(struct recover *r, int64_t *ret_date, struct err *e)
 {
         struct patience p = {.r = r};
         struct store_state st;
@@ -55,6 +55,8 @@ int recover_inventory(struct recover *r, struct err *e)
                 if (q == 0)
                         q = store_state(r->store, "", &st, e);
         }
+        if (q == 0)
+                *ret_date = st.modified;
         return q;
 }
 

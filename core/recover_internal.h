@@ -44,7 +44,7 @@ size_t recover_next_group(const struct recover_list *l, size_t at, struct recove
 bool recover_is_known(struct recover *r, const char *id);
 
 /* recover_cold.c. Both do nothing where the store is not cold. -ECANCELED when told to stop. */
-int recover_inventory(struct recover *r, struct err *e);
+int recover_inventory(struct recover *r, int64_t *ret_date, struct err *e);
 int recover_thaw(struct recover *r, const struct recover_list *l, struct err *e);
 /* The manifest is no good (`first` says why) and the last volume, which ends in a copy, is cold:
  * asks for it. -EREMOTE in words, or what the store says. */

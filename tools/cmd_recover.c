@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "ask.h"
+#include "clock.h"
 #include "config.h"
 #include "keyring.h"
 #include "keys.h"
@@ -116,6 +117,7 @@ static int run(struct cli *cli)
 {
         const char *key = cli_value(cli, "key");
         struct recover_counts n = {0};
+        char date[CLOCK_TEXT_MAX];
         struct err e = {0};
         if (!key)
                 return cli_misuse(cli, "name the private key with --key KEY");
@@ -124,6 +126,14 @@ static int run(struct cli *cli)
                 return cli_fail(cli, &e);
         cli_say(cli, "%s recovered, %u known already, %u not ours, %u damaged",
                 WORDS(n.found + n.mended, "archive", NULL), n.known, n.foreign, n.damaged);
+        if (n.listed) {
+                clock_iso(n.listed, date);
+                cli_say(cli,
+                        "what the store holds is known as of its inventory of %s; what was stored "
+                        "or deleted since then shows when a later one is fetched: recover again in "
+                        "a day or two",
+                        date);
+        }
         return n.damaged + n.mended + n.busy > 0 ? CLI_WARNINGS : CLI_DONE;
 }
 

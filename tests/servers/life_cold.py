@@ -146,6 +146,7 @@ class Cold:
         self.cli(new, "verify")
         again = self.cli(new, "recover", "--key", key)
         self.assertIn("2 known already", again)
+        self.assertEqual("its inventory of 20" in again, self.empty == 0, again)
 
     def test_archive_without_its_manifest_is_recovered_from_its_thawed_end(self):
         m, top = self.machine(), self.sources(3)
