@@ -52,11 +52,11 @@ static void on_text(void *ctx, const XML_Char *s, int len)
 static void on_end(void *ctx, const XML_Char *name _unused_)
 {
         struct reading *r = ctx;
-        if (r->result == 0) {
-                int q = r->each(r->ctx, r->path, buf_str(&r->text));
-                if (q)
-                        stop(r, q);
-        }
+        if (r->result != 0)
+                return; /* expat still ends the element that was refused at its start */
+        int q = r->each(r->ctx, r->path, buf_str(&r->text));
+        if (q)
+                stop(r, q);
         r->path[r->ends[--r->depth]] = 0;
         buf_reset(&r->text);
 }

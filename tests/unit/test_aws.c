@@ -93,6 +93,18 @@ static void one_text_is_found(void **state _unused_)
         assert_false(xml_text(doc, strlen(doc), "A/D", out, sizeof out));
 }
 
+static void a_name_without_end_is_refused(void **state _unused_)
+{
+        _cleanup_buf_ struct buf doc = BUF_INIT;
+        _cleanup_buf_ struct buf out = BUF_INIT;
+        buf_addc(&doc, '<');
+        for (unsigned i = 0; i < 3000; i++)
+                buf_addc(&doc, 'x');
+        buf_adds(&doc, "/>");
+        assert_int_equal(each(buf_str(&doc), &out), -EPROTO);
+        assert_int_equal(out.len, 0);
+}
+
 /* ---- errors ---- */
 
 static struct aws *aws;
@@ -337,6 +349,7 @@ int main(void)
                 cmocka_unit_test(what_is_no_xml_is_refused),
                 cmocka_unit_test(a_document_type_is_refused),
                 cmocka_unit_test(depth_and_length_have_an_end),
+                cmocka_unit_test(a_name_without_end_is_refused),
                 cmocka_unit_test(one_text_is_found),
                 cmocka_unit_test(refusals_say_what_to_do),
                 cmocka_unit_test(what_passes_by_itself_is_told_from_what_is_too_much),
