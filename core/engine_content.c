@@ -31,8 +31,8 @@ struct wanted {
 };
 
 /* One file that somebody waits for. */
-struct job {
-        struct job *next;
+struct task {
+        struct task *next;
         char *id; /* of the archive */
         struct wanted w;
         bool running;
@@ -45,7 +45,7 @@ struct content_service {
         struct sources *sources;
         pthread_mutex_t lock; /* everything below */
         pthread_cond_t cond;
-        struct job *jobs;
+        struct task *tasks;
         int64_t told[TOLD];
         size_t n_told;
         unsigned large; /* running */
@@ -156,9 +156,9 @@ static int fetch(struct content_service *k, const char *id, const struct wanted 
         return cache_put(k->cache, w->sha512, &fd, ret_fd, e);
 }
 
-/* ---- jobs ---- */
+/* ---- tasks ---- */
 
-static void job_free(struct job *j)
+static void task_free(struct task *j)
 {
         wanted_done(&j->w);
         free(j->id);
@@ -166,24 +166,24 @@ static void job_free(struct job *j)
 }
 
 /* Under the lock. */
-static struct job *next_job(struct content_service *k)
+static struct task *next_task(struct content_service *k)
 {
-        for (struct job *j = k->jobs; j; j = j->next)
+        for (struct task *j = k->tasks; j; j = j->next)
                 if (!j->running && (j->w.m.size < LARGE || k->large < FETCHERS - 1))
                         return j;
         return NULL;
 }
 
 /* Under the lock: nobody can join it from here on. */
-static void unlink_job(struct content_service *k, const struct job *j)
+static void unlink_task(struct content_service *k, const struct task *j)
 {
-        struct job **p = &k->jobs;
+        struct task **p = &k->tasks;
         while (*p != j)
                 p = &(*p)->next;
         *p = j->next;
 }
 
-static void answer(struct job *j, int fd, int q, const struct err *why)
+static void answer(struct task *j, int fd, int q, const struct err *why)
 {
         while (j->waiters) {
                 struct waiter *w = j->waiters;
@@ -195,7 +195,7 @@ static void answer(struct job *j, int fd, int q, const struct err *why)
         }
 }
 
-static void wait_for_job(struct content_service *k)
+static void wait_for_task(struct content_service *k)
 {
         struct timespec ts;
         (void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
@@ -203,7 +203,7 @@ static void wait_for_job(struct content_service *k)
         (void)pthread_cond_timedwait(&k->cond, &k->lock, &ts); /* time-out: drop what is idle */
 }
 
-static void work_on(struct content_service *k, struct job *j)
+static void work_on(struct content_service *k, struct task *j)
 {
         bool large = j->w.m.size >= LARGE;
         j->running = true;
@@ -214,10 +214,10 @@ static void work_on(struct content_service *k, struct job *j)
         int q = fetch(k, j->id, &j->w, &fd, &why);
         pthread_mutex_lock(&k->lock);
         k->large -= large;
-        unlink_job(k, j);
+        unlink_task(k, j);
         pthread_mutex_unlock(&k->lock);
         answer(j, fd, q, &why);
-        job_free(j);
+        task_free(j);
         pthread_mutex_lock(&k->lock);
         pthread_cond_broadcast(&k->cond); /* a large one may begin */
 }
@@ -227,12 +227,12 @@ static void *serve(void *arg)
         struct content_service *k = arg;
         pthread_mutex_lock(&k->lock);
         while (!atomic_load(&k->stop)) {
-                struct job *j = next_job(k);
+                struct task *j = next_task(k);
                 if (j) {
                         work_on(k, j);
                         continue;
                 }
-                wait_for_job(k);
+                wait_for_task(k);
                 pthread_mutex_unlock(&k->lock);
                 sources_drop(k->sources, clock_monotonic() - IDLE_KEPT);
                 pthread_mutex_lock(&k->lock);
@@ -256,13 +256,13 @@ static int add_thread(struct content_service *k)
         return k->n_threads > 0 ? 0 : -q;
 }
 
-/* Under the lock. Takes *w where a job is made of it. */
-static struct job *job_for(struct content_service *k, const char *id, struct wanted *w)
+/* Under the lock. Takes *w where a task is made of it. */
+static struct task *task_for(struct content_service *k, const char *id, struct wanted *w)
 {
-        for (struct job *j = k->jobs; j; j = j->next)
+        for (struct task *j = k->tasks; j; j = j->next)
                 if (j->w.m.row == w->m.row)
                         return j;
-        struct job *j = calloc(1, sizeof *j);
+        struct task *j = calloc(1, sizeof *j);
         if (!j || !(j->id = strdup(id))) {
                 free(j);
                 return NULL;
@@ -270,7 +270,7 @@ static struct job *job_for(struct content_service *k, const char *id, struct wan
         j->w = *w;
         j->w.m.sha512 = j->w.sha512;
         w->path = NULL;
-        struct job **p = &k->jobs;
+        struct task **p = &k->tasks;
         while (*p)
                 p = &(*p)->next;
         *p = j;
@@ -286,7 +286,7 @@ static int enqueue(struct content_service *k, const char *id, struct wanted *w,
         *mine = (struct waiter){.fn = fn, .ctx = ctx};
         pthread_mutex_lock(&k->lock);
         int q = atomic_load(&k->stop) ? -ECANCELED : add_thread(k);
-        struct job *j = q == 0 ? job_for(k, id, w) : NULL;
+        struct task *j = q == 0 ? task_for(k, id, w) : NULL;
         if (j) {
                 mine->next = j->waiters;
                 j->waiters = mine;
@@ -411,7 +411,7 @@ bool engine_content_cancel(struct engine *g, const void *ctx)
         if (!k)
                 return false;
         pthread_mutex_lock(&k->lock);
-        for (struct job *j = k->jobs; j && !found; j = j->next)
+        for (struct task *j = k->tasks; j && !found; j = j->next)
                 for (struct waiter **p = &j->waiters; *p && !found; p = &(*p)->next)
                         if ((*p)->ctx == ctx) {
                                 found = *p;
@@ -435,11 +435,11 @@ void engine_content_end(struct engine *g)
         for (unsigned i = 0; i < k->n_threads; i++)
                 pthread_join(k->threads[i], NULL);
         const struct err why = {.code = -ECANCELED, .text = "the program ends"};
-        while (k->jobs) {
-                struct job *j = k->jobs;
-                k->jobs = j->next;
+        while (k->tasks) {
+                struct task *j = k->tasks;
+                k->tasks = j->next;
                 answer(j, -EBADF, -ECANCELED, &why);
-                job_free(j);
+                task_free(j);
         }
         sources_drop(k->sources, INT64_MAX);
         k->n_threads = 0;
