@@ -60,11 +60,25 @@ static const char *why_closed(struct gather *g, int fd)
 
 /* ---- explicit files: a sorted list, walked in one order with what is below its folders ---- */
 
+/* A list may be long, and most of it unchanged: what the visitor passes over need not be opened. */
+static int may_pass(struct gather *g, const char *path, const char *source)
+{
+        struct stat st;
+        const struct gather_visitor *v = g->visitor;
+        if (!v->pass || gather_turn(g, path) != GATHER_TAKE || lstat(source, &st) < 0 ||
+                !S_ISREG(st.st_mode))
+                return 0;
+        return v->pass(v->ctx, path, &st, g->e);
+}
+
 static int walk_listed(struct gather *g, const char *path)
 {
         _cleanup_free_ char *source = NULL;
         if (asprintf(&source, "/%s", path) < 0)
                 return err_oom(g->e);
+        int passed = may_pass(g, path, source);
+        if (passed != 0)
+                return passed < 0 ? passed : 0;
         struct gather_start s = {.path = path, .source = source, .fd = -EBADF};
         _cleanup_close_ int fd = open(source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         const char *why = fd >= 0 ? why_closed(g, fd) : NULL;

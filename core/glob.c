@@ -105,20 +105,24 @@ struct above {
 };
 
 struct names {
-        char **v;
+        struct name {
+                char *text;
+                unsigned char type; /* DT_* */
+        } * v;
         size_t n;
 };
 
 static void names_done(struct names *l)
 {
         for (size_t i = 0; i < l->n; i++)
-                free(l->v[i]);
+                free(l->v[i].text);
         free(l->v);
 }
 
 static int by_bytes(const void *a, const void *b)
 {
-        return strcmp(*(char *const *)a, *(char *const *)b);
+        const struct name *x = a, *y = b;
+        return strcmp(x->text, y->text);
 }
 
 /* The names in the folder s->path that are not hidden, or all; what cannot be listed has none. */
@@ -133,11 +137,14 @@ static int read_names(struct search *s, bool hidden, struct names *ret)
                         continue;
                 if (ret->n == cap) {
                         cap = MAX((size_t)64, cap * 2);
-                        char **v = reallocarray(ret->v, cap, sizeof *v);
+                        struct name *v = reallocarray(ret->v, cap, sizeof *v);
                         oom = v == NULL;
                         ret->v = v ? v : ret->v;
                 }
-                oom = oom || !(ret->v[ret->n] = strdup(name));
+                if (oom)
+                        break;
+                ret->v[ret->n] = (struct name){strdup(name), de->d_type};
+                oom = !ret->v[ret->n].text;
                 ret->n += !oom;
         }
         if (d)
@@ -181,6 +188,13 @@ static int tell(struct search *s)
 
 static int look(struct search *s, const char *rest);
 
+/* Whether it may be one, as far as listing its folder has told: most names need not be asked for.
+ */
+static bool may_be_folder(const struct name *n)
+{
+        return n->type == DT_DIR || n->type == DT_LNK || n->type == DT_UNKNOWN;
+}
+
 /* s->path has come to its end, or the pattern goes on behind a '/'. */
 static int go_on(struct search *s, const char *rest)
 {
@@ -204,10 +218,10 @@ static int look_matching(struct search *s, const char *part, const char *rest)
         size_t len = s->path.len;
         int q = read_names(s, *part == '.', &l);
         for (size_t i = 0; q == 0 && i < l.n; i++) {
-                if (!glob_match(part, l.v[i]))
+                if (!glob_match(part, l.v[i].text) || (*rest && !may_be_folder(&l.v[i])))
                         continue;
-                append(s, l.v[i], strlen(l.v[i]));
-                q = go_on(s, rest);
+                append(s, l.v[i].text, strlen(l.v[i].text));
+                q = *rest ? go_on(s, rest) : tell(s);
                 cut(s, len);
         }
         return q;
@@ -238,8 +252,11 @@ static int look_below(struct search *s, const char *rest, bool first)
         if (q == 0)
                 q = read_names(s, false, &l);
         for (size_t i = 0; q == 0 && i < l.n; i++) {
-                append(s, l.v[i], strlen(l.v[i]));
-                q = look_below(s, rest, false);
+                bool plain = !may_be_folder(&l.v[i]);
+                if (plain && *rest)
+                        continue;
+                append(s, l.v[i].text, strlen(l.v[i].text));
+                q = plain ? tell(s) : look_below(s, rest, false);
                 cut(s, len);
         }
         s->above = here.next;

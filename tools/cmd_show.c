@@ -2,6 +2,7 @@
 
 #include "buf.h"
 #include "catalog.h"
+#include "catalog_version.h"
 #include "clock.h"
 #include "report.h"
 #include "words.h"
@@ -66,11 +67,35 @@ static void facts(const struct catalog_archive *a)
                         WORDS(a->n_returned, "entry", "entries"));
 }
 
+static int print_base(void *ctx _unused_, const char *base, const char *name, uint64_t files)
+{
+        (void)printf("%-14s %s: %s\n", "  in", *name ? name : base, WORDS(files, "file", NULL));
+        return 0;
+}
+
+/* What it was made from, and what had not changed. */
+static int made_from(struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_(catalog_run_done) struct catalog_run r = {0};
+        char bytes[CLOCK_TEXT_MAX];
+        int q = catalog_run_get(cli->catalog, a->id, &r, e);
+        if (q < 0)
+                return q == -ENOENT ? 0 : q;
+        line("job", r.job);
+        if (!r.changed_only)
+                return 0;
+        clock_bytes_words(r.unchanged_bytes, bytes);
+        (void)printf("%-14s %s, %s\n", "unchanged", WORDS(r.n_unchanged, "file", NULL), bytes);
+        return catalog_bases_each(cli->catalog, a->id, print_base, NULL, e);
+}
+
 static int text(struct cli *cli, const struct catalog_archive *a, struct err *e)
 {
         _cleanup_buf_ struct buf log = BUF_INIT;
         facts(a);
-        int q = report_log(cli->catalog, a->id, &log, e);
+        int q = made_from(cli, a, e);
+        if (q == 0)
+                q = report_log(cli->catalog, a->id, &log, e);
         if (q == 0 && log.len > 0)
                 (void)printf("\n");
         cli_print(buf_str(&log), log.len);

@@ -63,6 +63,7 @@ class Changed(JobCase):
         self.assertEqual(info['unchanged'], {'files': 3, 'bytes': 12,
                                              'archives': [{'id': self.archive(full)['id'], 'name': full, 'files': 3}]})
         self.assertIsNone(self.archive(full)['unchanged'])
+        self.assertRegex(self.run_it('show', name)[0], r'unchanged +3 files, 12 B\n  in +%s: 3 files\n' % full)
 
     def test_size_time_and_inode_each_tell_a_change(self):
         self.backup()
