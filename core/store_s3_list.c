@@ -165,7 +165,6 @@ static int all_pages(struct s3_store *s, const struct listing *l, struct err *e)
 /* ---- objects ---- */
 
 struct objects {
-        size_t prefix_len;
         store_list_fn each;
         void *ctx;
 };
@@ -173,7 +172,8 @@ struct objects {
 static int tell_object(struct page *p, const struct entry *x)
 {
         const struct objects *o = p->ctx;
-        return o->each(o->ctx, x->key + MIN(o->prefix_len, strlen(x->key)), &x->st, p->e);
+        const char *name = startswith(x->key, p->s->prefix);
+        return name ? o->each(o->ctx, name, &x->st, p->e) : 0; /* what was not asked for */
 }
 
 int s3_list(struct store *base, const char *prefix, store_list_fn each, void *ctx, struct err *e)
@@ -188,7 +188,7 @@ int s3_list(struct store *base, const char *prefix, store_list_fn each, void *ct
                 {"encoding-type", "url"}, {"list-type", "2"}, {"prefix", whole}};
         static const struct sigv4_pair headers[] = {
                 {"x-amz-optional-object-attributes", "RestoreStatus"}};
-        struct objects o = {strlen(s->prefix), each, ctx};
+        struct objects o = {each, ctx};
         const struct listing l = {
                 .what = "list the bucket",
                 .right = "s3:ListBucket",

@@ -125,6 +125,16 @@ class Sentences(Trouble):
         # init tried once; the backup did not.
         self.assertEqual(len(self.requests("DeleteObject")), 1)
 
+    def test_no_right_to_clear_up_is_no_failure(self):
+        m = self.machine()
+        self.said(m, status=0)
+        self.server.behave({"op": "ListMultipartUploads", "kind": "denied"}, {"op": "AbortMultipartUpload", "kind": "denied"})
+        m.start()
+        m.write("file", "text")
+        m.commit("words")
+        m.wait("stored")
+        m.stop()
+
     def test_a_clock_that_is_off_by_a_day(self):
         self.server.set(clock_skew=86400)
         m = self.machine()
