@@ -191,13 +191,6 @@ static int64_t ask(struct home *h, const char *path)
         return row;
 }
 
-static struct catalog_restore look(struct home *h, int64_t row)
-{
-        struct catalog_restore r;
-        home_must(h, catalog_restore_get(h->catalog, row, &r, &h->e));
-        return r;
-}
-
 static void a_store_that_is_not_cold_is_ready_at_once(void **state)
 {
         struct home *h = *state;
@@ -219,6 +212,13 @@ static void a_store_that_is_not_cold_is_ready_at_once(void **state)
 }
 
 #ifdef CRASH_POINTS
+
+static struct catalog_restore look(struct home *h, int64_t row)
+{
+        struct catalog_restore r;
+        home_must(h, catalog_restore_get(h->catalog, row, &r, &h->e));
+        return r;
+}
 
 static int setup_cold(void **state)
 {
