@@ -133,6 +133,26 @@ class Campaign(MountCase):
             self.cli(m, "restore", "latest", "--to", to)
             self.same_tree(top, os.path.join(to, "source"), owners=False)
 
+    def test_taken_back_in_mid_upload_nothing_is_left_in_the_bucket(self):
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        top, m = self.sources(), self.machine("s3://%s/both" % BUCKET).start()
+        m.sh("cp -a \"$1\" ./source", top)
+        self.server.behave({"op": "UploadPart", "kind": "503", "skip": 5})
+        name = m.commit("on second thoughts")
+        until(lambda: self.sent("UploadPart") >= 5, lambda: m.read(".status"))
+        fd = os.open(m.path("archives", name, ".abort"), os.O_WRONLY)
+        os.write(fd, b"yes")
+        os.close(fd)
+        until(lambda: os.path.exists(m.path("source")), lambda: m.read(".status"))
+        self.same_tree(top, m.path("source"), owners=False)
+        until(lambda: not s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads"),
+              lambda: s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads"))
+        keys = [o["Key"] for o in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        self.assertEqual([k for k in keys if "/archives/" in k or "/manifests/" in k], [])
+        self.assertEqual(os.listdir(os.path.join(m.data, "spool")), [])
+        m.stop()
+
     def test_a_vault_behind_a_bad_line(self):
         glacier = self.client("glacier")
         glacier.create_vault(vaultName=BUCKET)
