@@ -40,7 +40,7 @@ static int sent(void *ctx, unsigned volume, unsigned part, struct err *e)
         return q;
 }
 
-static int write_done(struct run *r, unsigned volume, const char *address, struct err *e)
+static int write_done(struct run *r, unsigned volume, struct err *e)
 {
         _cleanup_free_ struct catalog_volume *v = NULL;
         size_t n;
@@ -48,19 +48,17 @@ static int write_done(struct run *r, unsigned volume, const char *address, struc
         for (size_t i = 0; q == 0 && i < n; i++) {
                 if (v[i].number != volume)
                         continue;
-                if (r->store->traits.addresses)
-                        (void)snprintf(v[i].object, sizeof v[i].object, "%s", address); /* fits */
                 atomic_fetch_add(&r->sent, v[i].size);
                 return catalog_volume_done(r->watch.side, r->a.id, &v[i], e);
         }
         return q < 0 ? q : err_set(e, -EPROTO, "volume %u is not in the catalogue", volume);
 }
 
-static int confirmed(void *ctx, unsigned volume, const char *address, struct err *e)
+static int confirmed(void *ctx, unsigned volume, struct err *e)
 {
         struct run *r = ctx;
         pthread_mutex_lock(&r->watch.side_lock);
-        int q = write_done(r, volume, address, e);
+        int q = write_done(r, volume, e);
         pthread_mutex_unlock(&r->watch.side_lock);
         crash_point("volume-done");
         return q;

@@ -198,7 +198,7 @@ static int volume_end(void *ctx, const struct pack_volume *v, struct err *e)
         int q = record_flush(r, v->tar_end, e);
         crash_point("volume-written");
         if (q == 0)
-                q = store_finish(&r->upload, v->size, v->tree_hash, NULL, e);
+                q = store_finish(&r->upload, v->size, v->tree_hash, e);
         if (q < 0)
                 return q;
         crash_point("volume-confirmed");
@@ -290,7 +290,7 @@ static int manifest_part(void *ctx, const struct pack_part *p, struct err *e)
 static int manifest_end(void *ctx, const struct pack_volume *v, struct err *e)
 {
         struct run *r = ctx;
-        return store_finish(&r->upload, v->size, v->tree_hash, NULL, e);
+        return store_finish(&r->upload, v->size, v->tree_hash, e);
 }
 
 static int pack_file(struct run *r, int fd, struct err *e)
@@ -330,8 +330,6 @@ static int manifest_temp(struct run *r, int *ret_fd, struct err *e)
 
 int volumes_put_manifest(struct run *r, struct err *e)
 {
-        if (r->store->traits.addresses)
-                return 0; /* no names: it is found inside the last volume */
         free(r->object);
         if (!(r->object = stores_manifest_name(r->a.origin, r->a.id)))
                 return err_oom(e);

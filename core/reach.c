@@ -119,7 +119,7 @@ static int write_index(struct probe *p, struct err *e)
                 return q;
         q = send(p, u, tree, e);
         if (q == 0)
-                q = store_finish(&u, sizeof p->content, tree, NULL, e);
+                q = store_finish(&u, sizeof p->content, tree, e);
         store_leave(u);
         return q;
 }

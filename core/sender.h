@@ -31,9 +31,8 @@ struct sender_hooks {
         /* The upload is known by `token`; "" before a new one is begun. Durable when it returns. */
         int (*begun)(void *ctx, unsigned volume, const char *token, struct err *e);
         int (*sent)(void *ctx, unsigned volume, unsigned part, struct err *e);
-        /* The store has confirmed every byte; `address` is what it calls the object. Afterwards
-         * the volume leaves the spool. */
-        int (*confirmed)(void *ctx, unsigned volume, const char *address, struct err *e);
+        /* The store has confirmed every byte. Afterwards the volume leaves the spool. */
+        int (*confirmed)(void *ctx, unsigned volume, struct err *e);
         /* `why` stands in the way and it is tried again in `wait_ns`; NULL: it goes on. */
         void (*trouble)(void *ctx, const struct err *why, int64_t wait_ns);
         void *ctx;

@@ -112,7 +112,7 @@ static int was_finished(struct sender *s, struct sending *v, struct err *e)
         if (!same)
                 return 0;
         const struct sender_hooks *hooks = &s->params.hooks;
-        q = hooks->confirmed(hooks->ctx, v->number, v->object, e);
+        q = hooks->confirmed(hooks->ctx, v->number, e);
         return q < 0 ? q : 1;
 }
 
@@ -222,13 +222,12 @@ int sender_put(struct sender *s, const struct task *t, void *room, struct err *e
 
 int sender_finish(struct sender *s, const struct task *t, struct err *e)
 {
-        char address[STORE_ADDRESS_MAX] = "";
         struct store_upload *u = t->upload;
-        int q = store_finish(&u, t->v->size, t->v->tree_hash, address, e);
+        int q = store_finish(&u, t->v->size, t->v->tree_hash, e);
         if (q < 0)
                 return q;
         crash_point("volume-confirmed");
         const struct sender_hooks *hooks = &s->params.hooks;
-        q = hooks->confirmed(hooks->ctx, t->v->number, address, e);
+        q = hooks->confirmed(hooks->ctx, t->v->number, e);
         return q < 0 ? q : 1;
 }

@@ -53,10 +53,9 @@ int store_put_part(struct store_upload *u, const struct store_part *p, struct er
         return u->store->ops->put_part(u, p, e);
 }
 
-int store_finish(struct store_upload **u, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e)
+int store_finish(struct store_upload **u, uint64_t size, const uint8_t tree_hash[32], struct err *e)
 {
-        int q = (*u)->store->ops->finish(*u, size, tree_hash, ret_address, e);
+        int q = (*u)->store->ops->finish(*u, size, tree_hash, e);
         if (q != -EAGAIN && q != -EBUSY)
                 *u = NULL;
         return q;

@@ -56,7 +56,6 @@ struct store_state {
 struct store_traits {
         bool direct;         /* parts are written in place: no spool, no part SHA-256, no resume */
         bool cold;           /* objects may need thawing, and reading may cost money */
-        bool addresses;      /* what store_finish() returns is needed to find the object again */
         bool asks;           /* store_init() makes something in somebody's account: only where the
                                 user asked for it */
         bool inventory;      /* store_list() tells what an old list said: store_thaw("") asks for a
@@ -104,8 +103,6 @@ struct store_thaw {
         uint64_t len;    /* ignores it. 0: to the end */
 };
 
-#define STORE_ADDRESS_MAX 160
-
 /* What a caller has to say while calls run. `sending` and `waiting` come from the thread that is in
  * the call; any may be NULL. */
 struct store_control {
@@ -144,10 +141,9 @@ struct store_ops {
         int (*put_part)(struct store_upload *u, const struct store_part *p, struct err *e);
         /* Makes the object visible and durable; returns only when every byte is confirmed. Frees
          * the upload, except with -EAGAIN and -EBUSY: then it can be called again. After another
-         * failure the upload can be resumed, or swept. ret_address (NULL allowed) has
-         * STORE_ADDRESS_MAX bytes. */
-        int (*finish)(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32],
-                char *ret_address, struct err *e);
+         * failure the upload can be resumed, or swept. */
+        int (*finish)(
+                struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], struct err *e);
         /* Forgets an upload and removes what it left behind. */
         void (*abort)(struct store_upload *u);
         /* Forgets an upload; what was sent stays, so that it can be resumed. */
@@ -209,8 +205,8 @@ int store_resume(struct store *s, const struct store_new *n, const char *token, 
         void *ctx, struct store_upload **ret, struct err *e);
 int store_put_part(struct store_upload *u, const struct store_part *p, struct err *e);
 /* Takes *u and sets it to NULL, except with -EAGAIN and -EBUSY. */
-int store_finish(struct store_upload **u, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e);
+int store_finish(
+        struct store_upload **u, uint64_t size, const uint8_t tree_hash[32], struct err *e);
 void store_abort(struct store_upload *u);
 DEFINE_CLEANUP(store_abort, struct store_upload *)
 void store_leave(struct store_upload *u);

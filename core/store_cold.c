@@ -195,10 +195,10 @@ static int cold_put_part(struct store_upload *u, const struct store_part *p, str
         return store_put_part(u, p, e);
 }
 
-static int cold_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e)
+static int cold_finish(
+        struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], struct err *e)
 {
-        return store_finish(&u, size, tree_hash, ret_address, e);
+        return store_finish(&u, size, tree_hash, e);
 }
 
 static int cold_sweep(

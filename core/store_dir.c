@@ -301,12 +301,10 @@ static int finish(struct dir_upload *u, uint64_t size, struct err *e)
 }
 
 static int dir_finish(struct store_upload *base, uint64_t size,
-        const uint8_t tree_hash[32] _unused_, char *ret_address, struct err *e)
+        const uint8_t tree_hash[32] _unused_, struct err *e)
 {
         struct dir_upload *u = (struct dir_upload *)base;
         int q = finish(u, size, e);
-        if (q == 0 && ret_address)
-                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s", u->name); /* ours are short */
         upload_free(u);
         return q;
 }

@@ -58,8 +58,8 @@ int glacier_resume(struct store *s, const struct store_new *n, const char *token
         void *ctx, struct store_upload **ret, struct err *e);
 const char *glacier_token(struct store_upload *u);
 int glacier_put_part(struct store_upload *u, const struct store_part *p, struct err *e);
-int glacier_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e);
+int glacier_finish(
+        struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], struct err *e);
 void glacier_abort(struct store_upload *u);
 void glacier_leave(struct store_upload *u);
 int glacier_sweep(

@@ -268,8 +268,8 @@ static int complete(struct glacier *g, const char *id, struct glacier_object *o,
         return glacier_book_finished(g->book, g->id, id, o, e);
 }
 
-int glacier_finish(struct store_upload *base, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e)
+int glacier_finish(
+        struct store_upload *base, uint64_t size, const uint8_t tree_hash[32], struct err *e)
 {
         struct glacier *g = vault_of(base);
         struct upload *u = upload_of(base);
@@ -281,9 +281,6 @@ int glacier_finish(struct store_upload *base, uint64_t size, const uint8_t tree_
                 q = complete(g, u->id, &o, e);
         if (q == 0)
                 glacier_remove_others(g, &o);
-        if (q == 0 && ret_address)
-                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s",
-                        o.name); /* the book knows the archive's id */
         if (q != -EAGAIN && q != -EBUSY)
                 free(u);
         return q;

@@ -144,8 +144,8 @@ static int retry_put_part(struct store_upload *u, const struct store_part *p, st
         RETRY(u->store, e, store_put_part(inside(u), p, &why));
 }
 
-static int retry_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e)
+static int retry_finish(
+        struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], struct err *e)
 {
         struct retry_upload *r = (struct retry_upload *)u;
         struct store *s = u->store;
@@ -154,7 +154,7 @@ static int retry_finish(struct store_upload *u, uint64_t size, const uint8_t tre
         int q;
         do {
                 why = (struct err){0};
-                q = store_finish(&r->inner, size, tree_hash, ret_address, &why);
+                q = store_finish(&r->inner, size, tree_hash, &why);
         } while (r->inner && again(s, &n, &q, &why));
         /* Told to stop while it waited: the upload is still there, and -ECANCELED must free it. */
         if (q == -ECANCELED) {

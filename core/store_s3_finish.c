@@ -162,12 +162,10 @@ static int finish(struct s3_upload *u, uint64_t size, struct err *e)
 }
 
 int s3_finish(struct store_upload *base, uint64_t size, const uint8_t tree_hash[32] _unused_,
-        char *ret_address, struct err *e)
+        struct err *e)
 {
         struct s3_upload *u = s3_up(base);
         int q = finish(u, size, e);
-        if (q == 0 && ret_address)
-                (void)snprintf(ret_address, STORE_ADDRESS_MAX, "%s", u->name); /* ours are short */
         if (q != -EAGAIN && q != -EBUSY)
                 s3_upload_free(u);
         return q;

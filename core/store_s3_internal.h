@@ -102,8 +102,7 @@ int s3_resume(struct store *s, const struct store_new *n, const char *token, sto
 /* store_s3_upload.c, store_s3_finish.c */
 const char *s3_token(struct store_upload *u);
 int s3_put_part(struct store_upload *u, const struct store_part *p, struct err *e);
-int s3_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], char *ret_address,
-        struct err *e);
+int s3_finish(struct store_upload *u, uint64_t size, const uint8_t tree_hash[32], struct err *e);
 void s3_abort(struct store_upload *u);
 void s3_leave(struct store_upload *u);
 

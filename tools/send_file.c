@@ -85,7 +85,7 @@ static int run(char **argv, unsigned threads, struct err *e)
         if (q == 0)
                 q = store_begin(store, &n, &s.u, e);
         if (q == 0 && (q = send_all(&s, threads, e)) == 0)
-                q = store_finish(&s.u, s.size, (const uint8_t[32]){0}, NULL, e);
+                q = store_finish(&s.u, s.size, (const uint8_t[32]){0}, e);
         store_abort(s.u);
         pthread_mutex_destroy(&s.lock);
         return q;

@@ -196,8 +196,8 @@ static int join(struct spooling *s, const struct up *u, struct store_upload *to,
         return 0;
 }
 
-static int sp_finish(struct store_upload *base, uint64_t size, const uint8_t tree_hash[32],
-        char *ret_address, struct err *e)
+static int sp_finish(
+        struct store_upload *base, uint64_t size, const uint8_t tree_hash[32], struct err *e)
 {
         struct up *u = (struct up *)base;
         struct spooling *s = of(base->store);
@@ -214,7 +214,7 @@ static int sp_finish(struct store_upload *base, uint64_t size, const uint8_t tre
                 q = err_set(e, -EPROTO, "the parts have %llu bytes, not %llu",
                         (unsigned long long)got, (unsigned long long)size);
         if (q == 0) {
-                q = store_finish(&to, size, tree_hash, ret_address, e);
+                q = store_finish(&to, size, tree_hash, e);
                 (void)io_remove_tree(AT_FDCWD, u->folder, NULL); /* what stays is seen as litter */
                 note(s, "finish %s", u->name);
         }

@@ -52,8 +52,7 @@ static int sent(_unused_ void *ctx, _unused_ unsigned volume, _unused_ unsigned 
         return 0;
 }
 
-static int confirmed(
-        _unused_ void *ctx, unsigned volume, _unused_ const char *address, _unused_ struct err *e)
+static int confirmed(_unused_ void *ctx, unsigned volume, _unused_ struct err *e)
 {
         pthread_mutex_lock(&s.told.lock);
         s.told.in_order = s.told.in_order && volume == s.told.last_confirmed + 1;

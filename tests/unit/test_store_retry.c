@@ -61,8 +61,8 @@ static int fake_begin(struct store *s, const struct store_new *n _unused_,
         return q;
 }
 
-static int fake_finish(struct store_upload *u, uint64_t size _unused_, const uint8_t *tree _unused_,
-        char *address _unused_, struct err *e)
+static int fake_finish(
+        struct store_upload *u, uint64_t size _unused_, const uint8_t *tree _unused_, struct err *e)
 {
         int q = answer(u->store, e);
         if (q != -EAGAIN && q != -EBUSY)
@@ -168,7 +168,7 @@ static void the_last_request_of_an_upload_is_repeated(void **state _unused_)
         struct store *s = make(&k);
         struct store_upload *u;
         assert_int_equal(store_begin(s, &(struct store_new){.name = "x"}, &u, E), 0);
-        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, NULL, E), 0);
+        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, E), 0);
         assert_null(u);
         assert_int_equal(k.calls, 4);
         store_close(s);
@@ -180,9 +180,9 @@ static void an_upload_that_cannot_be_finished_now_stays(void **state _unused_)
         struct store *s = make(&k);
         struct store_upload *u;
         assert_int_equal(store_begin(s, &(struct store_new){.name = "x"}, &u, E), 0);
-        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, NULL, E), -EAGAIN);
+        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, E), -EAGAIN);
         assert_non_null(u);
-        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, NULL, E), 0);
+        assert_int_equal(store_finish(&u, 1, (const uint8_t[32]){0}, E), 0);
         assert_null(u);
         store_close(s);
 }
@@ -280,7 +280,7 @@ struct stopping {
 static void *ask(void *arg)
 {
         struct stopping *t = arg;
-        t->result = t->u ? store_finish(&t->u, 1, (const uint8_t[32]){0}, NULL, &t->e)
+        t->result = t->u ? store_finish(&t->u, 1, (const uint8_t[32]){0}, &t->e)
                          : store_check(t->s, NULL, NULL, &t->e);
         return NULL;
 }
