@@ -13,13 +13,15 @@ from mount import MountCase, TOP, crash_points, main, until  # noqa: E402
 POINTS = ["freeze-json", "commit-row", "commit-exchanged", "freeze-exchanged", "gathering", "volume-begin", "part", "part:3",
           "store-synced", "volume-written", "volume-confirmed", "volume-done", "volume-begin:2", "walked", "volume-written:2",
           "volume-confirmed:2", "volume-done:2", "packed", "manifest-stored", "stored", "back-moved", "given-back", "tree-released"]
+# powercut.py dies at every point every time, and loses more.
+FEW = ["commit-exchanged", "part:3", "volume-done", "walked", "back-moved"]
 ABORT = ["abort-forgotten", "back-moved", "abort-given-back"]
 LONG = bool(os.environ.get("AUTOGLACIER_LONG"))
 
 
 class Points(CrashCase):
     def test_a_commit_killed_at_any_point_ends_stored(self):
-        for point in POINTS:
+        for point in POINTS if LONG else FEW:
             with self.subTest(point=point):
                 m = self.data(CONFIG, name=point)
                 m.start(AUTOGLACIER_CRASH_AT=point)
