@@ -197,8 +197,8 @@ class Changed(JobCase):
             p.communicate(timeout=300)
             self.assertNotEqual(p.returncode, 0, point)
             name = self.names()[-1]
-            self.run_it('retry', name, status=None)
-            self.assertEqual(self.archive(name)['state'], 'stored', point)
+            said = self.run_it('retry', name, status=None)[1]
+            self.assertEqual(self.archive(name)['state'], 'stored', point + said)
             self.assertEqual(self.listed(name), expected, point)
             self.assertEqual(self.held(name), ['v%d/big' % k for k in (0, 2, 3, 5)], point)
             self.run_it('delete', '--yes', name)
