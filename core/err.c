@@ -16,14 +16,16 @@ const char *err_words(int code)
 
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
+        char text[ERR_TEXT_MAX]; /* apart: the sentence that is there may be one of the arguments */
         if (!e)
                 return code;
         e->code = code;
         e->wait_ns = 0;
         va_list ap;
         va_start(ap, fmt);
-        (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
         va_end(ap);
+        memcpy(e->text, text, strlen(text) + 1);
         tame(e->text);
         return code;
 }

@@ -92,6 +92,13 @@ class Log(JobCase):
         self.run_it('run', 'bad', status=1)
         self.assertEqual([e for e in self.entries().values()], [{'JOB SUCCEED': False}])
 
+    def test_job_whose_file_is_gone_before_it_runs_fails_with_words(self):
+        path = self.job('gone', files=[self.write('a', 'a')])
+        name = self.run_it('run', '--detach', 'gone', status=4)[0].strip()
+        os.unlink(path)
+        self.assertIn('its job is gone: cannot open ' + path, self.run_it('retry', name, status=1)[1])
+        self.assertEqual([e for e in self.entries().values()], [{'JOB SUCCEED': False}])
+
     def test_many_programs_at_once_lose_nothing_and_readers_always_find_json(self):
         path = self.write('a', 'a' * 1000)
         seen, over = [], threading.Event()
