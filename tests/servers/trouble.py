@@ -376,6 +376,26 @@ class GoesOn(Trouble):
         self.nothing_is_left_over()
         self.stored_as_it_was(content)
 
+    def test_a_commit_under_a_wrong_secret_loses_nothing(self):
+        content = os.urandom(9 << 20)
+        m = self.machine()
+        self.said(m, status=0)
+        with open(os.path.join(m.home, "CONFIG.json")) as f:
+            good = json.load(f)
+        m.configure(dict(good, AWS_SECRET_ACCESS_KEY="mistyped"))
+        m.start()
+        m.write("large", content)
+        m.commit("with a mistake in the configuration")
+        until(lambda: "AWS_SECRET_ACCESS_KEY" in m.read(".status"), lambda: m.read(".status"))
+        m.stop()
+        m.configure(good)
+        m.start()
+        if m.state() == "failed":
+            with open(m.path("archives", m.latest(), ".retry"), "w") as f:
+                f.write("again\n")
+        m.wait("stored")
+        self.stored_as_it_was(content)
+
     def test_a_lost_answer_to_the_last_request(self):
         content = os.urandom(9 << 20)
         m = self.machine().start()
