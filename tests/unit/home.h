@@ -33,6 +33,40 @@ _unused_ static void home_must(const struct home *h, int q)
                 fail_msg("%d: %s", q, h->e.text);
 }
 
+/* Making a key pair takes half a second: the first one serves all set-ups of a test program. */
+static struct {
+        const char *name;
+        mode_t mode;
+        char pem[8192];
+        size_t len;
+} home_keys[] = {
+        {.name = "data/keys/private.pem", .mode = 0600},
+        {.name = "data/keys/public.pem", .mode = 0644},
+};
+
+_unused_ static void home_put_keys(struct home *h)
+{
+        _cleanup_free_ char *folder = io_join(h->path, "data/keys");
+        home_must(h, io_mkdir_p(folder, 0700, &h->e));
+        for (size_t i = 0; i < ARRAY_SIZE(home_keys) && home_keys[i].len > 0; i++) {
+                _cleanup_free_ char *path = io_join(h->path, home_keys[i].name);
+                home_must(h, io_write_file(AT_FDCWD, path, home_keys[i].mode, home_keys[i].pem,
+                                     home_keys[i].len, &h->e));
+        }
+}
+
+_unused_ static void home_keep_keys(struct home *h)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(home_keys); i++) {
+                _cleanup_free_ char *path = io_join(h->path, home_keys[i].name);
+                _cleanup_buf_ struct buf pem = BUF_INIT;
+                home_must(
+                        h, io_read_file(AT_FDCWD, path, sizeof home_keys[i].pem - 1, &pem, &h->e));
+                memcpy(home_keys[i].pem, pem.data, pem.len);
+                home_keys[i].len = pem.len;
+        }
+}
+
 _unused_ static struct home *home_new(const char *config_json)
 {
         struct home *h = calloc(1, sizeof *h);
@@ -43,8 +77,10 @@ _unused_ static struct home *home_new(const char *config_json)
         home_must(
                 h, io_write_file(AT_FDCWD, config, 0600, config_json, strlen(config_json), &h->e));
         home_must(h, config_load(NULL, &h->config, &h->e));
+        home_put_keys(h);
         home_must(h, engine_open(h->config, ENGINE_MOUNT, "/mnt/none", &h->engine, &h->e));
         home_must(h, engine_prepare(h->engine, NULL, &h->e));
+        home_keep_keys(h);
         home_must(h, engine_catalog(h->engine, &h->catalog, &h->e));
         home_must(h, stores_open(h->config, h->config->vault, NULL, &h->store, &h->e));
         home_must(h, keys_private_load(h->config->private_keys[0], NULL, NULL, &h->key, &h->e));
