@@ -2,6 +2,7 @@
 
 #include "as_of_cli.h"
 #include "catalog.h"
+#include "catalog_version.h"
 #include "clock.h"
 #include "import.h"
 #include "keyring.h"
@@ -185,6 +186,21 @@ static int restore(struct cli *cli, const struct catalog_archive *a, const char 
         return q;
 }
 
+/* An archive of only what changed is not all there was. */
+static void say_elsewhere(struct cli *cli, const struct catalog_archive *a)
+{
+        struct catalog_run r = {0};
+        char date[CLOCK_TEXT_MAX];
+        clock_iso(a->created, date);
+        if (catalog_run_get(cli->catalog, a->id, &r, NULL) == 0 && r.n_unchanged > 0)
+                cli_say(cli,
+                        "%s had not changed then and lie in older archives; restore --as-of %s "
+                        "PATH "
+                        "brings all of it",
+                        WORDS(r.n_unchanged, "file", NULL), date);
+        catalog_run_done(&r);
+}
+
 static int run(struct cli *cli)
 {
         if (cli_value(cli, "as-of"))
@@ -217,6 +233,8 @@ static int run(struct cli *cli)
                     : imported ? restore_imported(cli, &a, paths, &e)
                     : cold     ? restore_cold(cli, &a, paths, &e)
                                : restore(cli, &a, paths, &done, &e);
+        if (q >= 0 && !dry && !imported)
+                say_elsewhere(cli, &a);
         catalog_archive_done(&a);
         if (q == -EEXIST && !cli_flag(cli, "overwrite"))
                 err_hint(&e, "name another folder with --to, or replace with --overwrite");

@@ -49,6 +49,22 @@ class Cold(MountCase):
                     found[name[name.index("source/") + 7:]] = f.read()
         return found
 
+    def test_tree_of_several_cold_archives_comes_back_as_it_was(self):
+        m = self.cold()
+        source = os.path.join(self.folder, "source")
+        for n in self.want:
+            os.utime(os.path.join(source, n), (1700000000, 1700000000))
+        self.cli(m, 0, "backup", "-c", "-m", "settled", source)
+        self.want["b"] = b"newer"
+        with open(os.path.join(source, "b"), "wb") as f:
+            f.write(self.want["b"])
+        self.cli(m, 0, "backup", "-c", "-m", "changed", source)
+        self.cli(m, 4, "restore", "--as-of", "2100-01-01", "--to", "back", source)
+        self.assertEqual(len(self.asked(m)), 2)
+        self.cli(m, 0, "restore", "--as-of", "2100-01-01", "--to", "back", "--wait", source)
+        self.assertEqual(self.find("back"), self.want)
+        self.assertEqual(len(self.asked(m)), 2)
+
     def test_dry_run_tells_the_price_and_asks_nothing(self):
         m = self.cold()
         r = self.cli(m, 0, "restore", "latest", "--dry-run")
