@@ -25,6 +25,7 @@ struct import_result {
 int import_run(struct catalog *c, const struct config *config, const char *path,
         struct import_result *ret, struct err *e);
 
+#define IMPORT_ORIGIN "imported" /* the mark: where such an archive was made */
 bool import_is_imported(const struct catalog_archive *a);
 
 #define IMPORT_OBJECT_MAX 256
