@@ -246,15 +246,18 @@ static int recover_one(
 
 /* ---- all ---- */
 
-static bool in_progress(struct recover *r, const char *id)
+/* Rows that are not to be touched: of a commit that is not over, or of an archive that is being
+ * deleted. */
+static bool is_left_alone(struct recover *r, const char *id, enum recover_result *ret)
 {
         struct catalog_archive a = {0};
         struct err ignored = {0};
-        bool yes = catalog_archive_get(r->catalog, id, &a, &ignored) == 0 &&
-                   a.state != ARCHIVE_STORED && a.state != ARCHIVE_INCOMPLETE &&
-                   !(a.state == ARCHIVE_PREPARED && a.released);
+        bool there = catalog_archive_get(r->catalog, id, &a, &ignored) == 0;
+        bool over = a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE ||
+                    (a.state == ARCHIVE_PREPARED && a.released);
+        *ret = a.state == ARCHIVE_DELETED ? RECOVER_KNOWN : RECOVER_BUSY;
         catalog_archive_done(&a);
-        return yes;
+        return there && !over;
 }
 
 static void tell(struct recover *r, const struct recover_group *g, enum recover_result result,
@@ -288,9 +291,10 @@ static int one(struct recover *r, const struct recover_group *g, struct recover_
         enum recover_result result = RECOVER_KNOWN;
         int lock = -EBADF;
         int q = lock_job(r, g->id, &lock, &why);
-        if (q == -EAGAIN || (q == 0 && in_progress(r, g->id))) {
+        enum recover_result alone = RECOVER_BUSY;
+        if (q == -EAGAIN || (q == 0 && is_left_alone(r, g->id, &alone))) {
                 (void)err_set(&why, -EAGAIN, "another program is at it, or it is not stored yet");
-                tell(r, g, RECOVER_BUSY, &why, counts);
+                tell(r, g, alone, &why, counts);
                 base_closep(&lock);
                 return 0;
         }

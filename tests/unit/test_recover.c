@@ -356,6 +356,23 @@ static void a_half_read_archive_is_no_job_for_a_mount(void **state)
         catalog_archive_done(&half);
 }
 
+static void what_is_being_deleted_does_not_come_back(void **state)
+{
+        struct home *h = *state;
+        const struct seen *s = h->more;
+        make_archives(h, 1);
+        home_must(h, catalog_archive_set_state(h->catalog, h->a.id, ARCHIVE_DELETED, "", 0, &h->e));
+        tree_sh("rm $T/data/store/archives/*/*");
+        assert_int_equal(recover(h).known, 1);
+        struct catalog_archive a = {0};
+        home_must(h, catalog_archive_get(h->catalog, h->a.id, &a, &h->e));
+        assert_int_equal(a.state, ARCHIVE_DELETED);
+        catalog_archive_done(&a);
+        home_must(h, catalog_archive_set_state(h->catalog, h->a.id, ARCHIVE_FAILED, "", 0, &h->e));
+        assert_int_equal(recover(h).busy, 1);
+        assert_int_equal(s->counts.damaged, 0);
+}
+
 static void what_is_not_ours_in_the_store_is_passed_over(void **state)
 {
         struct home *h = *state;
@@ -388,6 +405,7 @@ int main(void)
                 TEST(a_wrong_passphrase_ends_it_at_once),
                 TEST(it_goes_on_where_it_was_cut_off),
                 TEST(a_half_read_archive_is_no_job_for_a_mount),
+                TEST(what_is_being_deleted_does_not_come_back),
                 TEST(what_is_not_ours_in_the_store_is_passed_over),
         };
         return cmocka_run_group_tests_name("recover", tests, NULL, NULL);
