@@ -169,6 +169,8 @@ static int fill(struct recover *r, const struct recover_group *g, struct err *e)
         struct err first = {0};
         int q = g->manifest ? from_manifest(r, g, &first)
                             : err_set(&first, -ENOENT, "its manifest is missing");
+        if (q == 0)
+                q = check_names(r, g, &first);
         if (q == 0 || ends_all(q) || q == -ENOKEY || q == -EPROTONOSUPPORT || q == -EREMOTE) {
                 if (e)
                         *e = first;
@@ -176,6 +178,8 @@ static int fill(struct recover *r, const struct recover_group *g, struct err *e)
         }
         struct err second = {0};
         int t = recover_from_tail(r, g, &second);
+        if (t == 0)
+                t = check_names(r, g, &second);
         if (t == -EREMOTE)
                 return recover_ask_end(r, g, &first, e);
         if (t < 0)
@@ -230,9 +234,7 @@ static int recover_one(
                 return q;
         bool from_end = q == 1 && !known;
         struct err why = {0};
-        q = check_names(r, g, &why);
-        if (q == 0)
-                q = recover_volumes(r, g, &why);
+        q = recover_volumes(r, g, &why);
         if (q == 0)
                 q = check_sizes(r, g, &why);
         if (q == 0 && !known)

@@ -2,6 +2,7 @@
 #include "recover.h"
 
 #include "home.h"
+#include "manifest.h"
 #include "report.h"
 #include "restore.h"
 #include "verify.h"
@@ -356,6 +357,60 @@ static void a_half_read_archive_is_no_job_for_a_mount(void **state)
         catalog_archive_done(&half);
 }
 
+static int to_file(void *ctx, const void *data, size_t len, struct err *e)
+{
+        return fwrite(data, 1, len, ctx) == len ? 0 : err_set(e, -EIO, "cannot write");
+}
+
+/* Anybody who has the public key and may write to the store can plant a manifest of his own. */
+static void plant_manifest(struct home *h, const char *id)
+{
+        _cleanup_free_ char *text = io_join(h->path, "planted");
+        _cleanup_free_ char *packed = io_join(h->path, "planted.xz");
+        _cleanup_free_ char *sealed = io_join(h->path, "planted.esdk");
+        _cleanup_buf_ struct buf data = BUF_INIT;
+        _cleanup_(seal_writer_freep) struct seal_writer *w = NULL;
+        uint64_t size = 0;
+        _cleanup_close_ int fd = open(text, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        home_must(h, manifest_write(h->catalog, id, 1, fd, &size, &h->e));
+        tree_sh("xz --check=crc32 -kf $T/planted");
+        home_must(h, io_read_file(AT_FDCWD, packed, MiB, &data, &h->e));
+        struct keys_public *key = NULL;
+        home_must(h, keys_public_load(h->config->public_keys[0], &key, &h->e));
+        const struct keys_public *const keys[] = {key};
+        const struct seal_pair pairs[] = {{SEAL_CONTEXT_ARCHIVE, id}, {SEAL_CONTEXT_VOLUME, "1"}};
+        FILE *f = fopen(sealed, "w");
+        assert_non_null(f);
+        home_must(h, seal_writer_new(keys, 1, pairs, 2, to_file, f, &w, &h->e));
+        home_must(h, seal_write(w, data.data, data.len, &h->e));
+        home_must(h, seal_finish(w, &h->e));
+        assert_int_equal(fclose(f), 0);
+        keys_public_free(key);
+        assert_int_equal(setenv("ID", id, 1), 0);
+        tree_sh("cat $T/planted.esdk >$(echo $T/data/store/manifests/*/$ID.*)");
+}
+
+static void a_manifest_that_names_volumes_of_another_archive_is_refused(void **state)
+{
+        struct home *h = *state;
+        const struct seen *s = h->more;
+        _cleanup_free_ struct catalog_volume *v = NULL;
+        size_t n = 0;
+        make_archives(h, 1);
+        home_must(h, catalog_volumes(h->catalog, h->a.id, &v, &n, &h->e));
+        make_archives(h, 1);
+        _cleanup_free_ char *before = dump(h, false);
+        home_must(h, catalog_volume_done(h->catalog, h->a.id, &v[0], &h->e));
+        plant_manifest(h, h->a.id);
+        forget(h);
+        struct recover_counts c = recover(h);
+        assert_int_equal(c.found, 1);
+        assert_int_equal(c.mended, 1); /* its own end tells the truth */
+        assert_non_null(strstr(buf_str(&s->told), "names an object of another archive"));
+        _cleanup_free_ char *after = dump(h, false);
+        assert_string_equal(before, after);
+}
+
 static void what_is_being_deleted_does_not_come_back(void **state)
 {
         struct home *h = *state;
@@ -405,6 +460,7 @@ int main(void)
                 TEST(a_wrong_passphrase_ends_it_at_once),
                 TEST(it_goes_on_where_it_was_cut_off),
                 TEST(a_half_read_archive_is_no_job_for_a_mount),
+                TEST(a_manifest_that_names_volumes_of_another_archive_is_refused),
                 TEST(what_is_being_deleted_does_not_come_back),
                 TEST(what_is_not_ours_in_the_store_is_passed_over),
         };
