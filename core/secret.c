@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 static size_t mapped(size_t len)
 {
@@ -54,4 +55,11 @@ void secret_wipe(void *data, size_t len)
 bool secret_equal(const void *a, const void *b, size_t len)
 {
         return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+void secret_no_core(void)
+{
+#ifndef __SANITIZE_ADDRESS__
+        (void)prctl(PR_SET_DUMPABLE, 0); /* cannot fail with this argument */
+#endif
 }

@@ -22,5 +22,10 @@ void secret_wipe(void *data, size_t len);
 /* Compares in constant time. */
 bool secret_equal(const void *a, const void *b, size_t len);
 
+/* The process leaves no core dump, and others of the same user cannot look into it (prctl(2),
+ * PR_SET_DUMPABLE). To be called first in main(). Does nothing in builds with AddressSanitizer,
+ * whose search for leaks looks into the process. */
+void secret_no_core(void);
+
 DEFINE_CLEANUP(secret_free, struct secret *)
 #define _cleanup_secret_ _cleanup_(secret_freep)

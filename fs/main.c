@@ -11,13 +11,13 @@
 #include "outside.h"
 #include "place.h"
 #include "root.h"
+#include "secret.h"
 #include "virtual.h"
 
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -206,7 +206,7 @@ int main(int argc, char **argv)
 {
         struct err e = {0};
         struct options o = {0};
-        (void)prctl(PR_SET_DUMPABLE, 0); /* keys may come into memory; a core must not hold them */
+        secret_no_core(); /* keys come into memory */
         int q = options_parse(argc, argv, &o, &e);
         if (q < 0) {
                 (void)fprintf(stderr, "autoglacier: mount: %s\n", e.text);

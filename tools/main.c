@@ -1,7 +1,6 @@
 #include "commands.h"
 
-#include <sys/prctl.h>
-
+#include "secret.h"
 static const struct cli_command *const commands[] = {
         &cmd_init,
         &cmd_genkeys,
@@ -131,7 +130,7 @@ static int global_options(struct cli *cli, int argc, char **argv)
 int main(int argc, char **argv)
 {
         struct cli cli = {0};
-        (void)prctl(PR_SET_DUMPABLE, 0); /* keys come into memory; a core must not hold them */
+        secret_no_core(); /* keys come into memory */
         int i = global_options(&cli, argc, argv);
         if (i < 0)
                 return CLI_USAGE;
