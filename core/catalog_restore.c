@@ -286,14 +286,15 @@ int catalog_restore_covers(
 
 /* ---- what a store was asked for ---- */
 
-int catalog_thaw_get(struct catalog *c, const char *store, const char *object,
-        struct catalog_thaw *ret, struct err *e)
+int catalog_thaw_get(struct catalog *c, const char *store, const char *object, uint64_t start,
+        uint64_t len, struct catalog_thaw *ret, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
                 "SELECT start, len, asked, accepted, cold_seen FROM thaw WHERE store = ?1 AND "
-                "object = ?2",
-                "ss", store, object);
+                "object = ?2 AND start <= ?3 AND start + len >= ?3 + ?4 ORDER BY asked DESC LIMIT "
+                "1",
+                "ssuu", store, object, start, len);
         if (r == 0)
                 r = query_step(&q, e);
         if (r < 0)

@@ -74,14 +74,15 @@ int catalog_restore_covers(
 bool restore_paths_hold(const char *paths, size_t paths_len, const char *path);
 
 struct catalog_thaw {
-        uint64_t start, len; /* bytes of the object; len 0: to the end */
+        uint64_t start, len; /* bytes of the object */
         int64_t asked;       /* ns; 0: never */
         int64_t accepted;    /* ns; 0: not known */
         unsigned cold_seen;
 };
-/* What was asked of the store for an object; all zero if nothing. */
-int catalog_thaw_get(struct catalog *c, const char *store, const char *object,
-        struct catalog_thaw *ret, struct err *e);
+/* What was asked of the store last for an object, of a range that holds [start, start + len); all
+ * zero if nothing. */
+int catalog_thaw_get(struct catalog *c, const char *store, const char *object, uint64_t start,
+        uint64_t len, struct catalog_thaw *ret, struct err *e);
 int catalog_thaw_set(struct catalog *c, const char *store, const char *object,
         const struct catalog_thaw *t, struct err *e);
 

@@ -168,17 +168,23 @@ bool cost_knows(const struct cost_prices *p, const char *cls)
         return json_object_get(p->classes, cls) != NULL;
 }
 
-/* One figure of a class, or of a tier; 0 if it has none. Notes whether it is a checked one. */
-static double figure(const json_t *cls, const json_t *from, const char *key, struct cost_sum *sum)
+static bool is_unverified(const json_t *cls, const char *key)
 {
         size_t i;
         const json_t *v;
-        double d = json_number_value(json_object_get(from, key));
+        bool found = false;
         json_array_foreach(json_object_get(cls, "unverified"), i, v)
         {
-                if (d > 0 && json_is_string(v) && streq(json_string_value(v), key))
-                        sum->unverified = true;
+                found |= json_is_string(v) && streq(json_string_value(v), key);
         }
+        return found;
+}
+
+/* One figure of a class, or of a tier; 0 if it has none. Notes whether it is a checked one. */
+static double figure(const json_t *cls, const json_t *from, const char *key, struct cost_sum *sum)
+{
+        double d = json_number_value(json_object_get(from, key));
+        sum->unverified |= d > 0 && is_unverified(cls, key);
         return d;
 }
 
@@ -239,6 +245,7 @@ int cost_retrieve(const struct cost_prices *p, const char *name, const char *tie
         const json_t *hours = json_object_get(t, "hours");
         o.soonest = (int64_t)(json_number_value(json_array_get(hours, 0)) * 3600e9);
         o.latest = (int64_t)(json_number_value(json_array_get(hours, 1)) * 3600e9);
+        o.time_unverified = is_unverified(cls, "hours");
         *ret = o;
         return 0;
 }
@@ -255,6 +262,13 @@ void cost_words(struct buf *b, const struct cost_sum *sum)
                 buf_addf(b, "%.2f USD", sum->usd);
         if (sum->unverified && sum->usd > 0)
                 buf_adds(b, " (unverified)");
+}
+
+void cost_about(struct buf *b, const struct cost_sum *sum)
+{
+        if (sum->usd >= 0.01)
+                buf_adds(b, "about ");
+        cost_words(b, sum);
 }
 
 static void add_time(struct buf *b, int64_t ns)
@@ -275,4 +289,6 @@ void cost_time_words(struct buf *b, const struct cost_offer *o)
         add_time(b, o->soonest);
         buf_adds(b, " to ");
         add_time(b, o->latest);
+        if (o->time_unverified)
+                buf_adds(b, " (unverified)");
 }

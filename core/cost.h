@@ -56,6 +56,7 @@ struct cost_retrieval {
 struct cost_offer {
         struct cost_sum sum;
         int64_t soonest, latest; /* ns until it can be read */
+        bool time_unverified;
 };
 /* Retrieval, requests and egress (as if the month's free gigabytes were used up). -EOPNOTSUPP the
  * class has no such tier. */
@@ -66,5 +67,7 @@ const char *cost_tier(size_t k);
 
 /* "0.02 USD", "12.50 USD", "under 0.01 USD", "nothing", with " (unverified)" where it is. */
 void cost_words(struct buf *b, const struct cost_sum *sum);
-/* "at once", "3 h to 5 h". */
+/* The same with "about " before an amount that can be told. */
+void cost_about(struct buf *b, const struct cost_sum *sum);
+/* "at once", "3 h to 5 h", with " (unverified)" where it is. */
 void cost_time_words(struct buf *b, const struct cost_offer *o);

@@ -75,8 +75,8 @@ static void note_request(struct catalog *c, const struct catalog_restore *r)
         buf_addf(&b, "restore asked for: %s, %s, %s", r->tier, WORDS(r->todo_files, "file", NULL),
                 bytes);
         if (r->price > 0) {
-                buf_adds(&b, ", for about ");
-                cost_words(&b, &(struct cost_sum){.usd = r->price});
+                buf_adds(&b, ", for ");
+                cost_about(&b, &(struct cost_sum){.usd = r->price});
         }
         (void)catalog_event(c, r->archive, 'i', buf_str(&b), NULL); /* the row tells it too */
 }
@@ -209,6 +209,7 @@ static int run_one(
         const struct thaw_env env = {.config = own ? own : g->config,
                 .catalog = c,
                 .cache = cache,
+                .locks_fd = g->locks_fd,
                 .unwrap = engine_unwrap,
                 .unwrap_ctx = g,
                 .stop = stop,

@@ -116,10 +116,10 @@ static void add_tiers(struct costs *k, const struct figures *f)
                         continue;
                 buf_addf(k->b,
                         "%s\"%s\": {\"usd\": %.6f, \"unverified\": %s, \"seconds\": [%" PRId64
-                        ", %" PRId64 "]}",
+                        ", %" PRId64 "], \"seconds_unverified\": %s}",
                         first ? "" : ", ", cost_tier(i), o.sum.usd,
                         o.sum.unverified ? "true" : "false", (int64_t)(o.soonest / CLOCK_NSEC),
-                        (int64_t)(o.latest / CLOCK_NSEC));
+                        (int64_t)(o.latest / CLOCK_NSEC), o.time_unverified ? "true" : "false");
                 first = false;
         }
         buf_addc(k->b, '}');

@@ -31,8 +31,8 @@ static void add_tier(struct buf *b, const struct cost_prices *prices, const char
         if (cost_retrieve(prices, cls, tier, what, &o) < 0)
                 return;
         cost_time_words(&time, &o);
-        buf_addf(b, "    %-10s ready after %-16s  costs about ", tier, buf_str(&time));
-        cost_words(b, &o.sum);
+        buf_addf(b, "    %-10s ready after %-26s  costs ", tier, buf_str(&time));
+        cost_about(b, &o.sum);
         buf_adds(b, usual ? "   <- if no tier is named\n" : "\n");
 }
 
@@ -146,8 +146,8 @@ static void add_restore(struct buf *b, const struct catalog_restore *r)
         label(b, "tier");
         buf_adds(b, r->tier);
         if (r->price > 0) {
-                buf_adds(b, ", about ");
-                cost_words(b, &(struct cost_sum){.usd = r->price});
+                buf_adds(b, ", ");
+                cost_about(b, &(struct cost_sum){.usd = r->price});
         }
         buf_addc(b, '\n');
         add_when(b, r);

@@ -28,16 +28,16 @@ CREATE TABLE restore (
 );
 CREATE INDEX restore_archive ON restore (archive);
 
--- One row an object that was asked for: the intention is durable before the store is asked.
+-- One row a range of an object that was asked for (the whole, where stores thaw whole objects): the intention is durable before the store is asked.
 CREATE TABLE thaw (
         store TEXT NOT NULL,
         object TEXT NOT NULL,
         start INTEGER NOT NULL,
-        len INTEGER NOT NULL,                   -- 0: to the end
+        len INTEGER NOT NULL,
         asked INTEGER NOT NULL,
         accepted INTEGER NOT NULL,              -- 0: not known to have arrived
         cold_seen INTEGER NOT NULL,             -- how often in a row the store knew nothing of it
-        PRIMARY KEY (store, object)
+        PRIMARY KEY (store, object, start, len)
 ) WITHOUT ROWID;
 
 ALTER TABLE archive ADD COLUMN restoring INTEGER NOT NULL DEFAULT 0;

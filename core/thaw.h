@@ -81,6 +81,7 @@ struct thaw_env {
         const struct config *config;
         struct catalog *catalog;
         struct cache *cache;
+        int locks_fd; /* folder of lock files, the same for all programs of the data folder */
         int (*unwrap)(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
                 uint8_t ret_data_key[32], struct err *e);
         void *unwrap_ctx;

@@ -103,6 +103,7 @@ static void getting_back_is_retrieval_requests_and_egress(void **state)
         struct cost_offer o;
         assert_int_equal(cost_retrieve(*state, "DEEP_ARCHIVE", "bulk", &what, &o), 0);
         assert_int_equal(o.latest, 48 * 3600 * CLOCK_NSEC);
+        assert_true(o.time_unverified);
         assert_int_equal(cost_retrieve(*state, "GLACIER_IR", "bulk", &what, &o), 0);
         assert_int_equal(o.latest, 0);
         assert_int_equal(cost_retrieve(*state, "VAULT", "standard", &what, &o), 0);
@@ -149,6 +150,9 @@ static void words_mark_what_is_not_checked(void **state _unused_)
         cost_time_words(&b,
                 &(struct cost_offer){.soonest = 60 * CLOCK_NSEC, .latest = 5 * 3600 * CLOCK_NSEC});
         assert_string_equal(buf_str(&b), "1 min to 5 h");
+        buf_reset(&b);
+        cost_about(&b, &(struct cost_sum){.usd = 3});
+        assert_string_equal(buf_str(&b), "about 3.00 USD");
 }
 
 static void a_broken_table_is_refused_in_words(void **state _unused_)

@@ -10,6 +10,7 @@
 #include "content.h"
 #include "cost.h"
 
+#include <pthread.h>
 #include <time.h>
 
 /* ---- words ---- */
@@ -242,6 +243,7 @@ static struct thaw_env env_of(struct home *h, struct cache *k)
         return (struct thaw_env){.config = h->config,
                 .catalog = h->catalog,
                 .cache = k,
+                .locks_fd = open(h->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                 .unwrap = seal_unwrap_with_key,
                 .unwrap_ctx = h->key};
 }
@@ -285,6 +287,46 @@ static void restores_of_one_object_share_one_request(void **state)
                 catalog_restore_done(&r);
         }
         assert_int_equal(asked(), 1);
+}
+
+struct runner {
+        struct home *h;
+        struct thaw_env env;
+        int64_t row;
+        pthread_t thread;
+};
+
+static void *run_one(void *arg)
+{
+        struct runner *r = arg;
+        struct err e = {0};
+        if (engine_catalog(r->h->engine, &r->env.catalog, &e) < 0 ||
+                thaw_run(&r->env, r->row, &e) < 0)
+                fail_msg("%s", e.text);
+        catalog_close(r->env.catalog);
+        return NULL;
+}
+
+static void restores_that_begin_at_the_same_moment_ask_once(void **state)
+{
+        struct home *h = *state;
+        _cleanup_(cache_closep) struct cache *k = NULL;
+        struct runner r[6];
+        static const char *const paths[] = {"a", "b", "c", "d", "e", "f"};
+        home_must(h, cache_open(h->path, MiB, &k, &h->e));
+        for (unsigned round = 1; round <= 3; round++) {
+                home_archive(h, "for i in a b c d e f; do echo $i >$i; done");
+                for (size_t i = 0; i < ARRAY_SIZE(r); i++)
+                        r[i] = (struct runner){
+                                .h = h, .env = env_of(h, k), .row = ask(h, paths[i])};
+                for (size_t i = 0; i < ARRAY_SIZE(r); i++)
+                        assert_int_equal(pthread_create(&r[i].thread, NULL, run_one, &r[i]), 0);
+                for (size_t i = 0; i < ARRAY_SIZE(r); i++) {
+                        pthread_join(r[i].thread, NULL);
+                        (void)close(r[i].env.locks_fd); /* only locked */
+                }
+                assert_int_equal(asked(), round);
+        }
 }
 
 static void a_cancelled_restore_ends_and_may_be_asked_again(void **state)
@@ -337,6 +379,7 @@ int main(void)
 #ifdef CRASH_POINTS
                 COLD(looks_get_rarer_and_are_never_further_apart_than_ten_minutes),
                 COLD(restores_of_one_object_share_one_request),
+                COLD(restores_that_begin_at_the_same_moment_ask_once),
                 COLD(a_cancelled_restore_ends_and_may_be_asked_again),
                 COLD(above_the_limit_the_price_must_have_been_said),
 #endif
