@@ -29,7 +29,8 @@ struct collect {
         char **chains; /* of which the newest state has been seen */
         size_t n_chains;
         struct buf roots; /* of newer archives: each its id and a root, each ended by a zero byte */
-        const char *id;
+        const char *id;   /* of the archive that is looked at */
+        const char *chain; /* its chain, where only what was missed is wanted */
         struct err *e;
 };
 
@@ -97,19 +98,22 @@ static int is_gone(struct collect *k, const char *path)
         return 0;
 }
 
+static int keep(struct collect *k, const char *base, const struct catalog_member *m)
+{
+        int q = catalog_exec(k->c, k->e,
+                "INSERT OR IGNORE INTO temp.asof (path, base, tar_offset, member) VALUES (?1, ?2, "
+                "?3, ?4)",
+                "psui", m->path, base, m->tar_offset, m->row);
+        return q < 0 ? q : 0;
+}
+
 static int take(void *ctx, const char *base, const struct catalog_member *m)
 {
         struct collect *k = ctx;
         if (m->type == 'i' || !asked_for(k, m->path))
                 return 0;
         int q = is_gone(k, m->path);
-        if (q != 0)
-                return q < 0 ? q : 0;
-        q = catalog_exec(k->c, k->e,
-                "INSERT OR IGNORE INTO temp.asof (path, base, tar_offset, member) VALUES (?1, ?2, "
-                "?3, ?4)",
-                "psui", m->path, base, m->tar_offset, m->row);
-        return q < 0 ? q : 0;
+        return q < 0 ? q : q > 0 ? 0 : keep(k, base, m);
 }
 
 static int take_own(void *ctx, const struct catalog_member *m)
@@ -149,17 +153,62 @@ static int note_missed(void *ctx, const char *path)
         return q < 0 ? q : 0;
 }
 
-/* What could not be read in the newest state of a chain is looked for in the one before. */
-static int look_for_missed(struct collect *k, const char *id, const char *chain)
+/* Whether the newer states of this chain could not read it, so that it counts from an older one. */
+static int was_missed(struct collect *k, const char *path)
 {
         _cleanup_query_ struct query q = {0};
-        int r = query_open(
-                &q, k->c, k->e, "SELECT path FROM temp.asof_missed WHERE chain = ?1", "s", chain);
-        while (r == 0 && (r = query_step(&q, k->e)) > 0) {
-                r = catalog_state_lookup(k->c, id, query_text(&q, 0), take, k, NULL);
-                r = r == -ENOENT ? 0 : r;
-        }
-        return r;
+        int r = query_open(&q, k->c, k->e,
+                "SELECT 1 FROM temp.asof_missed AS a WHERE a.chain = ?1 AND " CATALOG_AT_OR_BELOW(
+                        "?2", "a.path") " LIMIT 1",
+                "sp", k->chain, path);
+        return r < 0 ? r : query_step(&q, k->e);
+}
+
+static int take_missed(void *ctx, const char *base, const struct catalog_member *m)
+{
+        struct collect *k = ctx;
+        int q = was_missed(k, m->path);
+        if (q <= 0)
+                return q;
+        return m->type == 'i' || !asked_for(k, m->path) ? 0 : keep(k, base, m);
+}
+
+static int take_own_missed(void *ctx, const struct catalog_member *m)
+{
+        struct collect *k = ctx;
+        return take_missed(k, k->id, m);
+}
+
+static int any_missed(struct collect *k)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, k->c, k->e,
+                "SELECT 1 FROM temp.asof_missed WHERE chain = ?1 LIMIT 1", "s", k->chain);
+        return r < 0 ? r : query_step(&q, k->e);
+}
+
+/* What this state could read needs no older one. */
+static int forget_missed(struct collect *k)
+{
+        int q = catalog_exec(k->c, k->e,
+                "DELETE FROM temp.asof_missed WHERE chain = ?1 AND path NOT IN (SELECT path FROM "
+                "missed WHERE archive = (SELECT row FROM archive WHERE id = ?2))",
+                "ss", k->chain, k->id);
+        return q < 0 ? q : 0;
+}
+
+/* An older state of a chain: only what the newer ones could not read. */
+static int take_older(struct collect *k, const char *id, const char *chain)
+{
+        k->id = id;
+        k->chain = chain;
+        int q = any_missed(k);
+        if (q <= 0)
+                return q;
+        q = catalog_members_each(k->c, id, false, take_own_missed, k, k->e);
+        if (q == 0)
+                q = catalog_unchanged_each(k->c, id, take_missed, k, k->e);
+        return q < 0 ? q : forget_missed(k);
 }
 
 static int take_archive(struct collect *k, const char *id)
@@ -170,7 +219,7 @@ static int take_archive(struct collect *k, const char *id)
         if (q < 0 && q != -ENOENT)
                 return q;
         if (list && is_known(k, r.chain))
-                return look_for_missed(k, id, r.chain);
+                return take_older(k, id, r.chain);
         k->id = id;
         q = catalog_members_each(k->c, id, false, take_own, k, k->e);
         if (q == 0 && list)

@@ -127,6 +127,11 @@ int paths_of(struct catalog *c, struct paths *p, int64_t parent, const char *nam
 int notes_flush(struct catalog *c, struct err *e);
 void notes_free(struct notes *t);
 
+/* SQL: whether the path `a` is the path `b`, or below it. Both are BLOBs. */
+#define CATALOG_AT_OR_BELOW(a, b)                                                                  \
+        "(" a " = " b " OR (substr(" a ", 1, length(" b ")) = " b " AND substr(" a ", length(" b   \
+        ") + 1, 1) = x'2f'))"
+
 /* Puts the members of a stored archive into the index by SHA-512; can be repeated. */
 int catalog_sums_fill(struct catalog *c, int64_t archive, struct err *e);
 /* Removes all members, and what the index has of them, in slices. */

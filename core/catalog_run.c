@@ -126,8 +126,9 @@ int catalog_is_missed(struct catalog *c, const char *id, const char *path, bool 
         if (r < 0)
                 return r;
         _cleanup_query_ struct query q = {0};
-        r = query_open(
-                &q, c, e, "SELECT 1 FROM missed WHERE archive = ?1 AND path = ?2", "ip", row, path);
+        r = query_open(&q, c, e,
+                "SELECT 1 FROM missed WHERE archive = ?1 AND " CATALOG_AT_OR_BELOW("?2", "path"),
+                "ip", row, path);
         if (r == 0)
                 r = query_step(&q, e);
         if (r < 0)

@@ -99,6 +99,7 @@ int catalog_run_latest(struct catalog *c, const char *job, char **ret_id, struct
 int catalog_missed_add(struct catalog *c, const char *id, const char *path, struct err *e);
 int catalog_missed_each(struct catalog *c, const char *id, int (*each)(void *ctx, const char *path),
         void *ctx, struct err *e);
+/* Whether it, or a folder above it, was missed. */
 int catalog_is_missed(
         struct catalog *c, const char *id, const char *path, bool *ret, struct err *e);
 
