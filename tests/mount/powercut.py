@@ -148,6 +148,8 @@ class PowerCut(CrashCase):
 if __name__ == "__main__":
     if not os.path.exists(LIBRARY):
         skip_all(LIBRARY)
+    if os.environ.get("AUTOGLACIER_SANITIZED"):
+        skip_all("a program without sanitizers, which want to be loaded before anything else")
     if os.geteuid() != 0:
         skip_all("root, for files of mode 000 and owners")
     main()
