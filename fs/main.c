@@ -156,6 +156,7 @@ static void end(struct mount *m)
                         engine_drain(m->engine, &stopping);
                 engine_close(m->engine);
         }
+        handles_done(&m->handles);
         vtree_free(m->vtree);
         inode_table_free(m->inodes);
         if (m->root) {
@@ -168,6 +169,7 @@ static int serve(
         const struct config *config, const struct options *o, char *mountpoint, struct err *e)
 {
         struct mount m = {.mountpoint = mountpoint, .root_daemon = geteuid() == 0};
+        handles_init(&m.handles);
         size_t fds = raise_descriptors();
         umask(0); /* modes are the caller's business; core passes its own */
         catch_signals();

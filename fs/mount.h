@@ -3,6 +3,7 @@
  * Made once by main.c; lives until the process ends. */
 #pragma once
 
+#include "handles.h"
 #include "node.h"
 
 #include <pthread.h>
@@ -28,6 +29,7 @@ struct mount {
         atomic_uint generation; /* of the staging area; one more with every freeze */
         atomic_uint writers;    /* handles open for writing */
 
+        struct handles handles; /* all that is open */
         struct vtree *vtree;
         struct notifier *notifier;
 };

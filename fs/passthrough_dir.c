@@ -11,6 +11,7 @@
 #define EXTRA_OFFSET (INT64_MAX - 64)
 
 struct folder {
+        struct handle_link link;
         DIR *d;
         off_t at;            /* where `d` stands */
         struct dirent *held; /* read but not yet given: it did not fit */
@@ -20,6 +21,14 @@ struct folder {
 static struct folder *folder_of(const struct fuse_file_info *fi)
 {
         return (struct folder *)(uintptr_t)fi->fh;
+}
+
+static void folder_free(struct handle_link *l)
+{
+        struct folder *f = (struct folder *)l;
+        handles_leave(l);
+        (void)closedir(f->d); /* only read */
+        free(f);
 }
 
 void pt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -40,19 +49,16 @@ void pt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 return;
         }
         f->d = d;
+        handles_enter(&mount_of(req)->handles, &f->link, folder_free);
         fi->fh = (uintptr_t)f;
         fi->cache_readdir = 0;
-        if (fuse_reply_open(req, fi) == -ENOENT) {
-                (void)closedir(d); /* only read */
-                free(f);
-        }
+        if (fuse_reply_open(req, fi) == -ENOENT)
+                folder_free(&f->link);
 }
 
 void pt_releasedir(fuse_req_t req, fuse_ino_t ino _unused_, struct fuse_file_info *fi)
 {
-        struct folder *f = folder_of(fi);
-        (void)closedir(f->d); /* only read */
-        free(f);
+        folder_free(&folder_of(fi)->link);
         fuse_reply_err(req, 0);
 }
 

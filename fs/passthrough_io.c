@@ -8,9 +8,18 @@
 /* ---- files ---- */
 
 struct handle {
+        struct handle_link link;
         int fd;
         bool writes;
 };
+
+static void handle_free(struct handle_link *l)
+{
+        struct handle *h = (struct handle *)l;
+        handles_leave(l);
+        (void)close(h->fd); /* flush has told */
+        free(h);
+}
 
 static struct handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -45,6 +54,7 @@ static int make_handle(struct mount *m, struct inode *i, int fd, struct fuse_fil
                 atomic_fetch_add(&i->writers, 1);
                 atomic_fetch_add(&m->writers, 1);
         }
+        handles_enter(&m->handles, &h->link, handle_free);
         fi->fh = (uintptr_t)h;
         fi->keep_cache = 1;
         return 0;
@@ -53,12 +63,12 @@ static int make_handle(struct mount *m, struct inode *i, int fd, struct fuse_fil
 static void end_handle(struct mount *m, struct inode *i, struct fuse_file_info *fi)
 {
         struct handle *h = handle_of(fi);
-        (void)close(h->fd); /* flush has told */
-        if (h->writes) {
+        bool wrote = h->writes;
+        handle_free(&h->link);
+        if (wrote) {
                 atomic_fetch_sub(&i->writers, 1);
                 atomic_fetch_sub(&m->writers, 1);
         }
-        free(h);
 }
 
 /* Who cuts a file takes its set-id bits away, unless root does: so it is cut as the caller. */

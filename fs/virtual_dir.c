@@ -8,6 +8,7 @@
 
 /* A listing is made when the folder is opened and stays as it is: names one after the other. */
 struct vdir {
+        struct handle_link link;
         struct buf names; /* each: inode number (8 bytes), type (1 byte), name, zero byte */
         size_t n;
         off_t at; /* entry number of `pos` */
@@ -179,8 +180,10 @@ static int fill(struct mount *m, const struct vnode *v, struct vdir *d)
         }
 }
 
-static void vdir_free(struct vdir *d)
+static void vdir_free(struct handle_link *l)
 {
+        struct vdir *d = (struct vdir *)l;
+        handles_leave(l);
         buf_done(&d->names);
         free(d);
 }
@@ -193,13 +196,14 @@ void vt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 q = -ENOMEM;
         if (q < 0) {
                 if (d)
-                        vdir_free(d);
+                        vdir_free(&d->link);
                 fuse_reply_err(req, -q);
                 return;
         }
+        handles_enter(&mount_of(req)->handles, &d->link, vdir_free);
         fi->fh = (uintptr_t)d;
         if (fuse_reply_open(req, fi) == -ENOENT)
-                vdir_free(d);
+                vdir_free(&d->link);
 }
 
 static const char *entry_at(struct vdir *d, off_t k, struct stat *st, size_t *ret_len)
@@ -264,6 +268,6 @@ void vt_readdirplus(
 
 void vt_releasedir(fuse_req_t req, fuse_ino_t ino _unused_, struct fuse_file_info *fi)
 {
-        vdir_free((struct vdir *)(uintptr_t)fi->fh);
+        vdir_free(&((struct vdir *)(uintptr_t)fi->fh)->link);
         fuse_reply_err(req, 0);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 struct vfile {
+        struct handle_link link;
         struct buf text;
         int fd;                  /* SHA512SUMS; else -EBADF */
         struct control *control; /* `.commit` open for writing */
@@ -28,6 +29,7 @@ void vfile_free(struct vfile *f)
 {
         if (!f)
                 return;
+        handles_leave(&f->link);
         control_free(f->control);
         commit_state_free(f->state);
         buf_done(&f->text);
@@ -36,7 +38,12 @@ void vfile_free(struct vfile *f)
         free(f);
 }
 
-struct vfile *vfile_of_fd(int fd)
+static void link_free(struct handle_link *l)
+{
+        vfile_free((struct vfile *)l);
+}
+
+struct vfile *vfile_of_fd(struct mount *m, int fd)
 {
         struct vfile *f = calloc(1, sizeof *f);
         if (!f) {
@@ -45,6 +52,7 @@ struct vfile *vfile_of_fd(int fd)
         }
         f->fd = fd;
         pthread_mutex_init(&f->lock, NULL);
+        handles_enter(&m->handles, &f->link, link_free);
         return f;
 }
 
@@ -70,11 +78,9 @@ int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi)
         bool writing = (fi->flags & O_ACCMODE) != O_RDONLY;
         if (writing && !is_control(v->kind))
                 return EROFS;
-        struct vfile *f = calloc(1, sizeof *f);
+        struct vfile *f = vfile_of_fd(m, -EBADF);
         if (!f)
                 return ENOMEM;
-        f->fd = -EBADF;
-        pthread_mutex_init(&f->lock, NULL);
         int q = fill(m, v, f, fi->flags);
         if (q < 0) {
                 vfile_free(f);

@@ -122,7 +122,7 @@ void vt_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 struct vfile;
 void vfile_free(struct vfile *f);
 /* Takes the descriptor in every case. NULL when out of memory. */
-struct vfile *vfile_of_fd(int fd);
+struct vfile *vfile_of_fd(struct mount *m, int fd);
 int vfile_open(struct mount *m, struct vnode *v, struct fuse_file_info *fi);
 
 /* virtual_job.c: jobs/ */

@@ -14,7 +14,7 @@ struct opening {
 
 static void reply(fuse_req_t req, struct fuse_file_info *fi, int fd)
 {
-        struct vfile *f = vfile_of_fd(fd);
+        struct vfile *f = vfile_of_fd(mount_of(req), fd);
         if (!f) {
                 fuse_reply_err(req, ENOMEM);
                 return;
