@@ -97,6 +97,20 @@ static int place(struct untar *u, const struct link *l, const char *name, struct
         return r < 0 ? err_errno(e, r, "cannot name %s", buf_str(&u->name)) : 0;
 }
 
+/* A stick's filesystem holds no links: the files come back all the same. 1: it was left out. */
+static int place_link(struct untar *u, const struct link *l, const char *name, struct err *e)
+{
+        struct err why = {0};
+        int r = place(u, l, name, &why);
+        if (r == -EPERM || r == -EOPNOTSUPP) {
+                untar_warn(u, "is a link, which this filesystem does not hold; it was left out");
+                return 1;
+        }
+        if (r < 0 && e)
+                *e = why;
+        return r;
+}
+
 int untar_name(struct untar *u, int fd, const char *temp, const char *name, struct err *e)
 {
         if (*temp)
@@ -113,10 +127,10 @@ int untar_symlink(struct untar *u, const char *name, struct archive_entry *entry
         if (!target || !*target)
                 return err_set(e, -EPROTO, "the tar has a link %s to nothing", buf_str(&u->name));
         const struct link l = {.target = target};
-        int r = place(u, &l, name, e);
+        int r = place_link(u, &l, name, e);
         if (r == 0)
                 untar_attrs_link(u, name, entry);
-        return r;
+        return r < 0 ? r : 0;
 }
 
 /* Opens the folder that holds `path`, from the target on, following no link. */
@@ -162,5 +176,6 @@ int untar_hardlink(struct untar *u, const char *name, const char *target, struct
         if (S_ISDIR(st.st_mode))
                 return err_set(
                         e, -EPROTO, "the tar has a hard link %s to a folder", buf_str(&u->name));
-        return place(u, &l, name, e);
+        r = place_link(u, &l, name, e);
+        return r < 0 ? r : 0;
 }

@@ -6,6 +6,7 @@
 
 #include <openssl/sha.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 struct world {
         char dir[64];
@@ -525,6 +526,55 @@ static void an_ordinary_user_makes_no_program_of_somebody_else(void **state)
         tree_sh("test $(stat -c %u-%a $T/to/s) = 1-755");
 }
 
+static void a_full_disk_is_told_and_leaves_no_half_file(void **state)
+{
+        struct world *t = *state;
+        if (!tree_is_root() ||
+                tree_status("mount -t tmpfs -o size=256k none $T/to 2>/dev/null") != 0)
+                skip();
+        static char big[1000001];
+        memset(big, 'x', sizeof big - 1);
+        add_file(t, "a", "1");
+        add_file(t, "big", big);
+        int r = extract(t);
+        int listed = tree_status("test \"$(ls -A $T/to)\" = a");
+        tree_sh("umount $T/to");
+        assert_int_equal(r, -ENOSPC);
+        assert_non_null(strstr(t->e.text, "big"));
+        assert_int_equal(listed, 0);
+}
+
+/* As on a stick's filesystem, while this is set. The program's own come before libc's. */
+static bool no_links;
+
+int symlinkat(const char *target, int dir, const char *name)
+{
+        errno = EPERM;
+        return no_links ? -1 : (int)syscall(SYS_symlinkat, target, dir, name);
+}
+
+int linkat(int from_dir, const char *from, int dir, const char *name, int flags)
+{
+        errno = EPERM; /* giving a name to a file that has none is another matter */
+        return no_links && !flags ? -1 : (int)syscall(SYS_linkat, from_dir, from, dir, name, flags);
+}
+
+static void a_stick_that_holds_no_links_gets_the_files(void **state)
+{
+        struct world *t = *state;
+        add_file(t, "d/a", "1");
+        raw_header(t, "d/soft", '2', "a", 0);
+        raw_header(t, "d/hard", '1', "d/a", 0);
+        add_file(t, "z", "2");
+        no_links = true;
+        int r = extract(t);
+        no_links = false;
+        assert_int_equal(r, 0);
+        assert_int_equal(t->warnings, 2);
+        tree_sh("test $(cat $T/to/d/a $T/to/z) = 12 && test $(ls $T/to/d) = a");
+        tree_sh(NOTHING_LEFT);
+}
+
 static void a_header_without_end_takes_no_memory(void **state)
 {
         struct world *t = *state;
@@ -598,6 +648,8 @@ int main(void)
                 TEST(a_file_does_not_replace_a_folder),
                 TEST(devices_and_pipes_are_left_out),
                 TEST(an_ordinary_user_makes_no_program_of_somebody_else),
+                TEST(a_full_disk_is_told_and_leaves_no_half_file),
+                TEST(a_stick_that_holds_no_links_gets_the_files),
                 TEST(a_header_without_end_takes_no_memory),
                 TEST(a_stream_may_be_empty_or_end_without_its_end_blocks),
                 TEST(a_missing_target_is_made_and_closed_to_others),
