@@ -169,6 +169,11 @@ void inode_renamed(struct mount *m, dev_t dev, ino_t ino, fuse_ino_t parent, con
         pthread_mutex_unlock(&t->lock);
 }
 
+size_t inode_table_known(const struct inode_table *t)
+{
+        return atomic_load(&t->n);
+}
+
 bool inode_table_crowded(const struct inode_table *t)
 {
         return atomic_load(&t->n) > t->crowded_at;
