@@ -123,7 +123,8 @@ static void forget_all(struct notifier *n)
 {
         struct inode_name *v = NULL;
         size_t count = inode_below(n->m->inodes, FUSE_ROOT_ID, &v);
-        if (count > MANY) /* nobody should wait for that: what changes something is told anyway */
+        /* A folder takes the kernel some time for each entry that it knows below it. */
+        if (inode_table_known(n->m->inodes) > MANY)
                 forgotten(n);
         for (size_t i = 0; i < count; i++) {
                 inval(n, FUSE_ROOT_ID, v[i].name);

@@ -13,8 +13,10 @@ void notifier_free(struct notifier *n);
 
 /* All names of the root, after a freeze. */
 void notifier_forget_all(struct notifier *n);
-/* Waits a second at most until that has been done, so that whoever committed finds the new area.
- * Not from a request that holds the root locked in the kernel (one that changes names in it). */
+/* Waits a second at most until that has been done, so that whoever committed finds the new area;
+ * not at all where the kernel knows so much that it would be felt: what changes something is told
+ * anyway. Not from a request that holds the root locked in the kernel (one that changes names in
+ * it). */
 void notifier_settle(struct notifier *n);
 /* One name of the root. */
 void notifier_forget_name(struct notifier *n, const char *name);
