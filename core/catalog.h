@@ -288,6 +288,10 @@ int catalog_litter_remove(struct catalog *c, const struct catalog_litter *l, str
 int catalog_litter_each(struct catalog *c, int (*each)(void *ctx, const struct catalog_litter *l),
         void *ctx, struct err *e);
 
+/* Whether a volume of an archive is, or will be, this object: one that is not being forgotten
+ * (whose upload is "-"). */
+int catalog_object_wanted(struct catalog *c, const char *object, bool *ret, struct err *e);
+
 /* The log of an archive. level: 'i' 'w' 'e'. Time is now. Counts warnings. LATER. */
 int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e);
 /* The same with a time, for what is read back from a manifest. */

@@ -312,6 +312,23 @@ int catalog_volume_upload(
         return 0;
 }
 
+static int exists(struct query *q, int opened, bool *ret, struct err *e)
+{
+        int r = opened == 0 ? query_step(q, e) : opened;
+        if (r < 0)
+                return r;
+        *ret = r > 0;
+        return 0;
+}
+
+int catalog_object_wanted(struct catalog *c, const char *object, bool *ret, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(
+                &q, c, e, "SELECT 1 FROM volume WHERE object = ?1 AND upload != '-'", "s", object);
+        return exists(&q, r, ret, e);
+}
+
 int catalog_upload_wanted(
         struct catalog *c, const char *object, const char *token, bool *ret, struct err *e)
 {
@@ -319,10 +336,5 @@ int catalog_upload_wanted(
         int r = query_open(&q, c, e,
                 "SELECT 1 FROM volume WHERE object = ?1 AND NOT done AND upload IN ('', ?2)", "ss",
                 object, token);
-        if (r == 0)
-                r = query_step(&q, e);
-        if (r < 0)
-                return r;
-        *ret = r > 0;
-        return 0;
+        return exists(&q, r, ret, e);
 }

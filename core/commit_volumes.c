@@ -384,7 +384,7 @@ static int forget_sent(struct run *r, const struct catalog_volume *v, size_t n,
         int q = n > 0 ? note_litter(r, "", e) : 0;
         for (size_t i = 0; q == 0 && i < n; i++) {
                 q = v[i].done || v[i].packed ? note_litter(r, v[i].object, e) : 0;
-                if (q == 0 && !v[i].done)
+                if (q == 0)
                         q = catalog_volume_set_upload(r->catalog, r->a.id, v[i].number, "-", e);
         }
         if (q == 0 && r->a.packed)

@@ -59,6 +59,28 @@ static bool refused(int q)
         return q == -EACCES || q == -EPERM || q == -ENOTSUP;
 }
 
+/* A name that was noted may have come into use again: an archive that was begun anew has the names
+ * it had. Then it is no litter. */
+static int has_manifest(void *ctx, const struct catalog_archive *a)
+{
+        struct keep *k = ctx;
+        if (a->abort_wanted || a->state == ARCHIVE_DELETED)
+                return 0;
+        _cleanup_free_ char *name = stores_manifest_name(a->origin, a->id);
+        k->wanted = !name || streq(name, k->object);
+        return k->wanted;
+}
+
+static int in_use(struct catalog *c, const char *object, bool *ret, struct err *e)
+{
+        struct keep k = {.c = c, .object = object};
+        if (!startswith(object, "manifests/"))
+                return catalog_object_wanted(c, object, ret, e);
+        int q = catalog_archive_each(c, has_manifest, &k, e);
+        *ret = k.wanted;
+        return q < 0 ? q : 0;
+}
+
 struct remove {
         struct catalog *c;
         struct store *s;
@@ -71,7 +93,11 @@ static int remove_noted(void *ctx, const struct catalog_litter *l)
         const struct remove *r = ctx;
         if (!streq(l->store_url, r->s->url) || !streq(l->store_id, r->store_id))
                 return 0;
-        int q = *l->object ? store_remove(r->s, l->object, r->e) : abort_uploads(r->c, r->s, r->e);
+        bool wanted = false;
+        int q = *l->object ? in_use(r->c, l->object, &wanted, r->e)
+                           : abort_uploads(r->c, r->s, r->e);
+        if (q == 0 && *l->object && !wanted)
+                q = store_remove(r->s, l->object, r->e);
         if (q == -ECANCELED || (q < 0 && !refused(q) && err_can_wait(q)))
                 return q;
         return catalog_litter_remove(r->c, l, r->e);

@@ -11,6 +11,7 @@
 #include "store.h"
 #include "store_spooling.h"
 #include "stores.h"
+#include "sweep.h"
 #include "tree.h"
 
 #include <pthread.h>
@@ -418,6 +419,39 @@ static void taken_back_it_leaves_nothing_in_the_store(void **state)
         free(id);
 }
 
+static void what_is_in_use_is_never_swept(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        struct catalog *c;
+        struct catalog_archive a = {0};
+        struct catalog_volume *v;
+        size_t n;
+        stage(1);
+        char *id = commit(h);
+        run_to_the_end(h, id);
+        must(engine_catalog(h->engine, &c, &e), &e);
+        must(catalog_archive_get(c, id, &a, &e), &e);
+        must(catalog_volumes(c, id, &v, &n, &e), &e);
+        _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
+        const char *objects[] = {v[0].object, manifest, "archives/gone/old"};
+        for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+                must(catalog_litter_add(
+                             c, &(struct catalog_litter){a.store_url, a.store_id, objects[i]}, &e),
+                        &e);
+        tree_sh("mkdir -p $T/remote/objects/archives/gone; touch "
+                "$T/remote/objects/archives/gone/old");
+        atomic_bool stop = false;
+        must(sweep_all(c, h->config, &stop, &e), &e);
+        free(v);
+        catalog_archive_done(&a);
+        catalog_close(c);
+        tree_sh("test ! -e $T/remote/objects/archives/gone && ls $T/remote/objects/manifests/*/*");
+        tree_sh("test $(sqlite3 $T/data/catalog.db 'select count(*) from litter') = 0");
+        check_stored(h, id);
+        free(id);
+}
+
 static void an_upload_that_the_store_forgot_is_begun_anew(void **state)
 {
         struct home *h = *state;
@@ -574,6 +608,7 @@ int main(int argc, char **argv)
                 T(a_service_that_is_away_is_waited_for_in_words),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(taken_back_it_leaves_nothing_in_the_store),
+                T(what_is_in_use_is_never_swept),
                 T(an_upload_that_the_store_forgot_is_begun_anew),
                 T(a_spool_that_lost_a_volume_packs_it_again),
                 T(a_spool_that_rots_packs_again),
