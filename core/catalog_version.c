@@ -5,19 +5,35 @@
 /* As many versions are read at once: few queries, little memory. */
 #define BATCH 512
 
+/* Up to so many archives are read side by side as they are. With more of them the index is made,
+ * which takes the time of reading them all, once. */
+#define SOURCES_MAX 16
+
 struct held {
         struct catalog_version v;          /* strings lie in `text` */
         size_t key, name, link, base, sum; /* offsets in it; link and sum: SIZE_MAX for none */
         size_t key_len;
 };
 
-struct catalog_versions {
-        struct catalog *c;
-        int64_t scope;
+/* A place in the index, or in the members of one archive, which come in the order of a walk, too.
+ */
+struct cursor {
+        int64_t archive; /* 0: the index */
+        char *base;      /* id of the archive */
+        struct paths paths;
+        int64_t at_offset; /* of the member read last */
+        struct buf last;   /* its key */
         struct buf text;
         struct held rows[BATCH];
         size_t n, at;
-        bool more;         /* there may be some behind those that are held */
+        bool more; /* there may be some behind those that are held */
+};
+
+struct catalog_versions {
+        struct catalog *c;
+        int64_t scope;
+        struct cursor **cursors; /* the newest archive first */
+        size_t n;
         struct buf asked;  /* key of the path asked last */
         struct buf wanted; /* key of the path asked now */
         struct catalog_version found;
@@ -208,19 +224,90 @@ static int next_source(struct catalog *c, const struct catalog_archive *a, const
         return r;
 }
 
-static int bring_up_to_date(
-        struct catalog_versions *v, const struct catalog_archive *a, struct err *e)
+static int fill_index(struct catalog_versions *v, const struct catalog_archive *a,
+        const char *recipients, struct err *e)
 {
-        _cleanup_free_ char *recipients = sorted_words(a->recipients);
         int64_t row = 0;
-        if (!recipients)
-                return err_oom(e);
         int q = find_scope(v->c, a, recipients, &v->scope, e);
         if (q == 0)
                 q = drop_stale(v->c, v->scope, e);
         while (q == 0 && (q = next_source(v->c, a, recipients, v->scope, &row, e)) > 0)
                 q = fill_archive(v->c, v->scope, row, e);
         return q;
+}
+
+/* ---- cursors ---- */
+
+static void cursor_free(struct cursor *k)
+{
+        paths_done(&k->paths);
+        buf_done(&k->last);
+        buf_done(&k->text);
+        free(k->base);
+        free(k);
+}
+
+static void rewind_cursor(struct cursor *k)
+{
+        k->n = k->at = 0;
+        k->at_offset = -1;
+        k->more = true;
+        buf_reset(&k->last);
+}
+
+static int add_cursor(struct catalog_versions *v, int64_t archive, const char *base, struct err *e)
+{
+        struct cursor **list = reallocarray(v->cursors, v->n + 1, sizeof *list);
+        struct cursor *k = list ? calloc(1, sizeof *k) : NULL;
+        v->cursors = list ? list : v->cursors;
+        if (!k || !(k->base = strdup(base))) {
+                free(k);
+                return err_oom(e);
+        }
+        k->archive = archive;
+        rewind_cursor(k);
+        v->cursors[v->n++] = k;
+        return 0;
+}
+
+static void drop_cursors(struct catalog_versions *v)
+{
+        while (v->n > 0)
+                cursor_free(v->cursors[--v->n]);
+}
+
+/* A cursor for each archive that counts, or, where they are many, one for the index. */
+static int open_sources(struct catalog_versions *v, const struct catalog_archive *a,
+        const char *recipients, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, v->c, e,
+                "SELECT a.row, a.recipients, a.id FROM archive AS a JOIN run AS r ON r.archive = "
+                "a.row WHERE a.store_url = ?1 AND a.store_id = ?2 AND a.state IN (?3, ?4) ORDER BY "
+                "a.row DESC",
+                "ssdd", a->store_url, a->store_id, (int)ARCHIVE_STORED, (int)ARCHIVE_INCOMPLETE);
+        while (r == 0 && v->n <= SOURCES_MAX && (r = query_step(&q, e)) > 0) {
+                _cleanup_free_ char *theirs = sorted_words(query_text(&q, 1));
+                if (!theirs)
+                        return err_oom(e);
+                r = streq(theirs, recipients)
+                            ? add_cursor(v, query_i64(&q, 0), query_text(&q, 2), e)
+                            : 0;
+        }
+        return r;
+}
+
+static int open_cursors(struct catalog_versions *v, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_free_ char *recipients = sorted_words(a->recipients);
+        if (!recipients)
+                return err_oom(e);
+        int q = open_sources(v, a, recipients, e);
+        if (q < 0 || v->n <= SOURCES_MAX)
+                return q;
+        drop_cursors(v);
+        q = fill_index(v, a, recipients, e);
+        return q < 0 ? q : add_cursor(v, 0, "", e);
 }
 
 int catalog_versions_new(struct catalog *c, const struct catalog_archive *a,
@@ -230,8 +317,7 @@ int catalog_versions_new(struct catalog *c, const struct catalog_archive *a,
         if (!v)
                 return err_oom(e);
         v->c = c;
-        v->more = true;
-        int q = bring_up_to_date(v, a, e);
+        int q = open_cursors(v, a, e);
         if (q == 0)
                 *ret = steal(v);
         return q;
@@ -241,7 +327,8 @@ void catalog_versions_free(struct catalog_versions *v)
 {
         if (!v)
                 return;
-        buf_done(&v->text);
+        drop_cursors(v);
+        free(v->cursors);
         buf_done(&v->asked);
         buf_done(&v->wanted);
         free(v);
@@ -257,27 +344,23 @@ static size_t keep(struct buf *b, const void *data, size_t len)
         return at;
 }
 
-static void hold(struct catalog_versions *v, const struct query *q)
+static void hold(struct cursor *k, const struct catalog_member *m, const void *key, size_t key_len,
+        const char *base)
 {
-        struct held *h = &v->rows[v->n++];
-        *h = (struct held){.link = SIZE_MAX, .sum = SIZE_MAX};
-        member_of(q, &h->v.m);
-        h->key_len = (size_t)sqlite3_column_bytes(q->stmt, 14);
-        h->key = keep(&v->text, sqlite3_column_blob(q->stmt, 14), h->key_len);
-        h->name = keep(&v->text, h->v.m.name, strlen(h->v.m.name));
-        h->base = keep(&v->text, query_text(q, 15), strlen(query_text(q, 15)));
-        if (h->v.m.link)
-                h->link = keep(&v->text, h->v.m.link, strlen(h->v.m.link));
-        if (h->v.m.sha512)
-                h->sum = keep(&v->text, h->v.m.sha512, 64);
+        struct held *h = &k->rows[k->n++];
+        *h = (struct held){.v = {.m = *m}, .link = SIZE_MAX, .sum = SIZE_MAX, .key_len = key_len};
+        h->key = keep(&k->text, key, key_len);
+        h->name = keep(&k->text, m->name, strlen(m->name));
+        h->base = keep(&k->text, base, strlen(base));
+        if (m->link)
+                h->link = keep(&k->text, m->link, strlen(m->link));
+        if (m->sha512)
+                h->sum = keep(&k->text, m->sha512, 64);
 }
 
-/* The next batch, from the key that is wanted on. */
-static int read_batch(struct catalog_versions *v, struct err *e)
+static int read_index(struct catalog_versions *v, struct cursor *k, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
-        v->n = v->at = 0;
-        buf_reset(&v->text);
         int r = query_open(&q, v->c, e,
                 "SELECT " MEMBER_COLUMNS
                 ", v.key, a.id FROM version AS v JOIN member AS m ON m.row = v.member JOIN archive "
@@ -285,22 +368,89 @@ static int read_batch(struct catalog_versions *v, struct err *e)
                 "512",
                 "ib", v->scope, v->wanted.data, v->wanted.len);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
-                hold(v, &q);
+                struct catalog_member m;
+                member_of(&q, &m);
+                hold(k, &m, sqlite3_column_blob(q.stmt, 14),
+                        (size_t)sqlite3_column_bytes(q.stmt, 14), query_text(&q, 15));
                 r = 0;
         }
-        v->more = v->n == BATCH;
-        return r < 0 ? r : buf_oom(&v->text) ? err_oom(e) : 0;
+        k->more = k->n == BATCH;
+        return r;
 }
 
-static const struct catalog_version *show(struct catalog_versions *v, const struct held *h)
+/* What was read once more at the end of an archive comes out of order, and is passed over: it is
+ * archived again, and then has its place. */
+static int read_archive(struct catalog_versions *v, struct cursor *k, struct err *e)
 {
-        const char *t = v->text.data;
+        _cleanup_query_ struct query q = {0};
+        _cleanup_buf_ struct buf key = BUF_INIT;
+        size_t rows = 0;
+        int r = query_open(&q, v->c, e,
+                "SELECT " MEMBER_COLUMNS " FROM member AS m WHERE archive = ?1 AND tar_offset > ?2 "
+                "ORDER BY tar_offset LIMIT "
+                "512",
+                "ii", k->archive, k->at_offset);
+        while (r == 0 && (r = query_step(&q, e)) > 0) {
+                struct catalog_member m;
+                const char *path = NULL;
+                member_of(&q, &m);
+                rows++;
+                k->at_offset = (int64_t)m.tar_offset;
+                if ((r = paths_of(v->c, &k->paths, m.parent, m.name, &path, e)) < 0)
+                        return r;
+                key_of(path, &key);
+                if (k->last.len > 0 && compare(key.data, key.len, k->last.data, k->last.len) <= 0)
+                        continue;
+                hold(k, &m, key.data, key.len, k->base);
+                buf_reset(&k->last);
+                buf_add(&k->last, key.data, key.len);
+        }
+        k->more = rows == BATCH;
+        return r < 0 ? r : buf_oom(&key) || buf_oom(&k->last) ? err_oom(e) : 0;
+}
+
+static int read_batch(struct catalog_versions *v, struct cursor *k, struct err *e)
+{
+        k->n = k->at = 0;
+        buf_reset(&k->text);
+        int q = k->archive ? read_archive(v, k, e) : read_index(v, k, e);
+        return q < 0 ? q : buf_oom(&k->text) ? err_oom(e) : 0;
+}
+
+static const struct catalog_version *show(
+        struct catalog_versions *v, const struct cursor *k, const struct held *h)
+{
+        const char *t = k->text.data;
         v->found = h->v;
+        v->found.m.path = NULL;
         v->found.m.name = t + h->name;
         v->found.m.link = h->link == SIZE_MAX ? NULL : t + h->link;
         v->found.m.sha512 = h->sum == SIZE_MAX ? NULL : (const uint8_t *)t + h->sum;
         v->found.base = t + h->base;
         return &v->found;
+}
+
+/* 1 and the version, if it is there; the cursor then stands on it, or on what follows. */
+static int look(struct catalog_versions *v, struct cursor *k, const struct catalog_version **ret,
+        struct err *e)
+{
+        const struct buf *w = &v->wanted;
+        for (;;) {
+                while (k->at < k->n) {
+                        const struct held *h = &k->rows[k->at];
+                        int order = compare(k->text.data + h->key, h->key_len, w->data, w->len);
+                        if (order == 0)
+                                *ret = show(v, k, h);
+                        if (order >= 0)
+                                return order == 0;
+                        k->at++;
+                }
+                if (!k->more)
+                        return 0;
+                int q = read_batch(v, k, e);
+                if (q < 0)
+                        return q;
+        }
 }
 
 int catalog_versions_find(struct catalog_versions *v, const char *path,
@@ -313,24 +463,11 @@ int catalog_versions_find(struct catalog_versions *v, const char *path,
         bool back = v->asked.data && compare(w->data, w->len, v->asked.data, v->asked.len) < 0;
         buf_reset(&v->asked);
         buf_add(&v->asked, w->data, w->len);
-        if (back) {
-                v->n = v->at = 0;
-                v->more = true;
+        int q = 0;
+        for (size_t i = 0; q == 0 && i < v->n; i++) {
+                if (back)
+                        rewind_cursor(v->cursors[i]);
+                q = look(v, v->cursors[i], ret, e);
         }
-        for (;;) {
-                while (v->at < v->n) {
-                        const struct held *h = &v->rows[v->at];
-                        int order = compare(v->text.data + h->key, h->key_len, w->data, w->len);
-                        if (order == 0)
-                                *ret = show(v, h);
-                        if (order >= 0)
-                                return order == 0;
-                        v->at++;
-                }
-                if (!v->more)
-                        return 0;
-                int q = read_batch(v, e);
-                if (q < 0)
-                        return q;
-        }
+        return q;
 }

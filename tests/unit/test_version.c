@@ -85,6 +85,32 @@ static void newest_version_of_each_path_is_found(void **state)
         catalog_versions_free(v);
 }
 
+/* Few archives are read as they are, many through an index: the answers must be the same. */
+static void many_archives_answer_as_few_do(void **state)
+{
+        struct scratch *s = *state;
+        char id[8], path[8];
+        for (int i = 0; i < 40; i++) {
+                (void)snprintf(id, sizeof id, "n%02d", i);
+                (void)snprintf(path, sizeof path, "f%02d", i % 7);
+                const struct put p[] = {{path, NULL, 'f', 0, 1, 0}, {"same", NULL, 'f', 512, 1, 0}};
+                archive(s->c, id, i, "c", "/", p, 2);
+                struct catalog_versions *v = versions(s->c, "aa bb");
+                assert_string_equal(base_of(v, path), id);
+                assert_string_equal(base_of(v, "same"), id);
+                catalog_versions_free(v);
+        }
+        struct catalog_versions *v = versions(s->c, "aa bb");
+        assert_string_equal(base_of(v, "f00"), "n35");
+        assert_string_equal(base_of(v, "f06"), "n34");
+        assert_string_equal(base_of(v, "f07"), "none");
+        catalog_versions_free(v);
+        OK(catalog_archive_set_state(s->c, "n35", ARCHIVE_DELETED, "", 0, E));
+        v = versions(s->c, "aa bb");
+        assert_string_equal(base_of(v, "f00"), "n28");
+        catalog_versions_free(v);
+}
+
 static void thousands_of_versions_are_found_in_one_pass(void **state)
 {
         struct scratch *s = *state;
@@ -204,6 +230,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
         const struct CMUnitTest tests[] = {
                 T(newest_version_of_each_path_is_found),
+                T(many_archives_answer_as_few_do),
                 T(thousands_of_versions_are_found_in_one_pass),
                 T(folders_show_what_was_left_in_others),
                 T(deleted_files_are_known_as_deleted),
