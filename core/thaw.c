@@ -174,7 +174,8 @@ static int step_expire(struct thaw *t, struct err *e)
 
 static int step(struct thaw *t, struct err *e)
 {
-        if (t->r.cancel_wanted && restore_is_active(t->r.state)) {
+        bool unwanted = t->r.cancel_wanted || t->a.state == ARCHIVE_DELETED;
+        if (unwanted && restore_is_active(t->r.state)) {
                 thaw_drop(t);
                 thaw_log(t, 'i',
                         "restore cancelled; what the store was asked to thaw it will "
