@@ -483,7 +483,8 @@ class Verify(ArchiveCase):
 
     def test_a_flipped_bit_is_found_and_the_others_are_still_checked(self):
         one, two = self.backup("src", message="one"), self.backup("src", message="two")
-        self.flip(self.volumes()[0])
+        held = json.loads(self.ag("show", one, "--json").out)["volumes"]
+        self.flip(os.path.join(self.data, "store", held[0]["object"]))
         for words in (["verify"], ["verify", "--data"]):
             r = self.ag(*words, status=1, say="1 damaged")
             self.assertIn(two, r.out)
