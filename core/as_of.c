@@ -142,7 +142,7 @@ static int restore_base(struct work *w, const char *id)
         if (q == 0)
                 q = stores_open(w->config, a.store_url, a.storage_class, &s, w->e);
         if (q == 0)
-                q = store_check(s, *a.store_id ? a.store_id : NULL, NULL, w->e);
+                q = store_check_readable(s, *a.store_id ? a.store_id : NULL, NULL, w->e);
         if (q == 0) {
                 struct restore_params r = *w->params;
                 r.paths = NULL;

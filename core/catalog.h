@@ -109,8 +109,10 @@ int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_st
  * so that what is read back from the store says the same. No error is left. */
 int catalog_archive_set_stored(
         struct catalog *c, const char *id, enum archive_state s, int64_t when, struct err *e);
-/* Where it was found again: the store is the same, its URL need not be. */
-int catalog_archive_set_store(struct catalog *c, const char *id, const char *url, struct err *e);
+/* Where it was found again, which need not be where it was put: objects can be copied to another
+ * store. store_id "": left as it is. */
+int catalog_archive_set_store(
+        struct catalog *c, const char *id, const char *url, const char *store_id, struct err *e);
 /* Everything packed so far is forgotten: members, volumes, blocks, parts, lists, counters; the row
  * stays as it was when it was queued. The log stays. */
 int catalog_archive_restart(struct catalog *c, const char *id, struct err *e);

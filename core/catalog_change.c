@@ -33,10 +33,13 @@ int catalog_archive_set_stored(
         return must_exist(q, id, e);
 }
 
-int catalog_archive_set_store(struct catalog *c, const char *id, const char *url, struct err *e)
+int catalog_archive_set_store(
+        struct catalog *c, const char *id, const char *url, const char *store_id, struct err *e)
 {
         return must_exist(catalog_write(c, true, e,
-                                  "UPDATE archive SET store_url = ?2 WHERE id = ?1", "ss", id, url),
+                                  "UPDATE archive SET store_url = ?2, store_id = CASE WHEN ?3 = '' "
+                                  "THEN store_id ELSE ?3 END WHERE id = ?1",
+                                  "sss", id, url, store_id),
                 id, e);
 }
 

@@ -171,7 +171,7 @@ static int restore(struct look *l, struct restoring *k, struct err *e)
         if (q == 0)
                 q = stores_open(l->config, a.store_url, a.storage_class, &s, e);
         if (q == 0)
-                q = store_check(s, *a.store_id ? a.store_id : NULL, NULL, e);
+                q = store_check_readable(s, *a.store_id ? a.store_id : NULL, NULL, e);
         if (q < 0)
                 return q;
         keyring_use_agent(keys, true);

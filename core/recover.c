@@ -238,7 +238,7 @@ static int recover_one(
         if (q == 0)
                 q = check_sizes(r, g, &why);
         if (q == 0 && !known)
-                q = catalog_archive_set_store(r->catalog, g->id, r->store->url, &why);
+                q = catalog_archive_set_store(r->catalog, g->id, r->store->url, r->store_id, &why);
         if (q < 0 && e)
                 *e = why;
         if (q == 0 && from_end)
@@ -361,6 +361,9 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
         struct recover r = {.catalog = c, .store = s, .params = p};
         _cleanup_(recover_list_done) struct recover_list l = {0};
         *ret = (struct recover_counts){0};
+        struct err ignored = {0};
+        if (store_check_readable(s, NULL, r.store_id, &ignored) < 0)
+                r.store_id[0] = 0; /* what follows says what is wrong */
         int q = recover_inventory(&r, &ret->listed, e);
         if (q == 0)
                 q = recover_list_read(s, &l, e);

@@ -36,6 +36,7 @@ struct recover {
         struct catalog *catalog;
         struct store *store;
         const struct recover_params *params;
+        char store_id[33];
 };
 
 /* The objects of the archive that begins at l->v[at]; returns where the next one begins. */

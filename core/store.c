@@ -26,6 +26,17 @@ int store_check(struct store *s, const char *expected, char *ret_id, struct err 
         return s->ops->check(s, expected, ret_id, e);
 }
 
+int store_check_readable(struct store *s, const char *expected, char *ret_id, struct err *e)
+{
+        struct err why = {0};
+        int q = store_check(s, expected, ret_id, &why);
+        if (q == 0 || q == -EROFS || q == -EACCES)
+                return 0; /* a folder that cannot even be read says so when it is */
+        if (e)
+                *e = why;
+        return q;
+}
+
 int store_init(struct store *s, struct err *e)
 {
         return s->ops->init(s, e);

@@ -191,6 +191,9 @@ uint32_t store_part_size(const struct store *s, uint64_t max_size);
 
 /* Thin calls through the table. */
 int store_check(struct store *s, const char *expected, char *ret_id, struct err *e);
+/* The same for those who only read: a store that cannot be written to (a disk mounted read-only) is
+ * good enough. */
+int store_check_readable(struct store *s, const char *expected, char *ret_id, struct err *e);
 int store_init(struct store *s, struct err *e);
 int store_begin(
         struct store *s, const struct store_new *n, struct store_upload **ret, struct err *e);

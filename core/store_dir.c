@@ -135,11 +135,9 @@ static int dir_check(struct store *s, const char *expected, char *ret_id, struct
                         "%s is another store (%s) than the one we know (%s); is the right disk "
                         "mounted?",
                         d->path, id, expected);
-        if ((q = probe_write(d, root, e)) < 0)
-                return q;
         if (ret_id)
                 memcpy(ret_id, id, sizeof id);
-        return 0;
+        return probe_write(d, root, e);
 }
 
 /* Whoever comes first names the store: several programs may make it at once. */

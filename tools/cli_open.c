@@ -68,7 +68,7 @@ int cli_store(struct cli *cli, const struct catalog_archive *a, struct store **r
         if (q == 0)
                 q = stores_open(cli->config, a->store_url, a->storage_class, &s, e);
         if (q == 0)
-                q = store_check(s, *a->store_id ? a->store_id : NULL, NULL, e);
+                q = store_check_readable(s, *a->store_id ? a->store_id : NULL, NULL, e);
         if (q == 0)
                 *ret = steal(s);
         return q;

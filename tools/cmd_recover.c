@@ -80,7 +80,7 @@ static int open_store(struct cli *cli, struct store **ret, struct err *e)
         _cleanup_(store_closep) struct store *s = NULL;
         int q = stores_open(cli->config, cli->config->vault, cli->config->storage_class, &s, e);
         if (q == 0)
-                q = store_check(s, NULL, NULL, e);
+                q = store_check_readable(s, NULL, NULL, e);
         if (q == 0)
                 *ret = steal(s);
         return q;

@@ -1,14 +1,16 @@
 """A new machine, the store and the private key: the catalogue is there again, as it was."""
 import glob
 import json
+import lzma
 import os
 import shutil
+import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cli import CliCase, main, until  # noqa: E402
+from cli import TOP, CliCase, main, until  # noqa: E402
 
 
 class Recover(CliCase):
@@ -55,6 +57,20 @@ class Recover(CliCase):
         self.config('{"VAULT": "dir:%s"}' % self.path("elsewhere"))
         self.ag("recover", "--key", "kept.pem")
         self.ag("restore", "--key", "kept.pem", "--to", "to", "latest")
+
+    @unittest.skipIf(os.geteuid() != 0, "mounts read-only")
+    def test_a_disk_that_is_mounted_read_only_is_good_enough(self):
+        self.lose_the_machine()
+        disk = self.path("disk")
+        done = subprocess.run("mount --bind '%s' '%s' && mount -o remount,ro,bind '%s'" % (disk, disk, disk), shell=True,
+                              capture_output=True)
+        if done.returncode != 0:
+            self.skipTest("cannot mount")
+        self.addCleanup(subprocess.run, ["umount", disk])
+        self.ag("recover", "--key", "kept.pem", say="3 archives recovered")
+        self.ag("restore", "--key", "kept.pem", "latest", "--to", "to")
+        self.ag("verify")
+        self.ag("verify", "--data", "--key", "kept.pem")
 
     def test_damage_is_named_and_the_rest_kept(self):
         listed = json.loads(self.ag("list", "--json").out)["archives"]
@@ -114,6 +130,35 @@ class Recover(CliCase):
         self.ag("recover", "--key", "kept.pem", status=1, say="is not there")
         self.ag("recover", status=2, say="--key")
         self.ag("recover", "--key", "no.pem", status=1, say="no key at")
+
+
+class Golden(CliCase):
+    """An archive that must be found for ever."""
+
+    def test_it_is_found_again_and_restored(self):
+        golden = os.path.join(TOP, "tests", "golden", "2-archive")
+        key = self.write("golden.pem", mode=0o600)
+        shutil.copyfile(os.path.join(golden, "private.pem"), key)
+        passphrase = self.write("passphrase", mode=0o600)
+        shutil.copyfile(os.path.join(golden, "passphrase"), passphrase)
+        manifest = glob.glob(os.path.join(golden, "manifest", "*"))[0]
+        subprocess.run(["/usr/bin/python3", os.path.join(TOP, "tools", "rescue.py"), "--key", key, "--passphrase-file",
+                        passphrase, "-o", self.path("m.xz"), manifest], check=True, capture_output=True)
+        with lzma.open(self.path("m.xz")) as f:
+            head = json.loads(f.readline())
+        self.config('{"VAULT": "dir:%s", "PRIV_RSA_KEY_PASSPHRASE_FILE": "%s"}' % (self.path("disk"), passphrase))
+        self.keys()
+        self.ag("init")
+        for kind, found in (("manifests", [manifest]), ("archives", glob.glob(os.path.join(golden, "*.esdk")))):
+            folder = self.path("disk", kind, head["origin"])
+            os.makedirs(folder)
+            for path in found:
+                shutil.copy(path, folder)
+        self.assertEqual(self.ag("recover", "--key", key).out, head["name"] + "\n")
+        self.ag("restore", "--key", key, "latest", "--to", "to", status=None)
+        found = sum(len(folders) + len(files) for _, folders, files in os.walk(self.path("to/tmp")))
+        self.assertEqual(len(self.ag("files", "latest").out.splitlines()), found)
+        self.ag("verify", "--data", "--key", key)
 
 
 @unittest.skipUnless(os.environ.get("AUTOGLACIER_LONG") == "1", "takes minutes")
