@@ -169,6 +169,16 @@ void inode_renamed(struct mount *m, dev_t dev, ino_t ino, fuse_ino_t parent, con
         pthread_mutex_unlock(&t->lock);
 }
 
+void inode_revive(struct mount *m, dev_t dev, ino_t ino)
+{
+        struct inode_table *t = m->inodes;
+        pthread_mutex_lock(&t->lock);
+        struct inode *i = find(t, dev, ino, false);
+        if (i)
+                atomic_store(&i->generation, atomic_load(&m->generation));
+        pthread_mutex_unlock(&t->lock);
+}
+
 size_t inode_table_known(const struct inode_table *t)
 {
         return atomic_load(&t->n);

@@ -49,6 +49,8 @@ struct inode *inode_get(struct mount *m, const struct inode_found *f);
 void inode_forget(struct mount *m, struct inode *i, uint64_t n);
 /* The entry has a new name. */
 void inode_renamed(struct mount *m, dev_t dev, ino_t ino, fuse_ino_t parent, const char *name);
+/* The entry, if it is known, belongs to the live tree again. */
+void inode_revive(struct mount *m, dev_t dev, ino_t ino);
 /* How many entries the kernel knows. */
 size_t inode_table_known(const struct inode_table *t);
 /* Many descriptors are in use: the kernel should be told to forget some. */

@@ -34,10 +34,26 @@ static int busy(void *ctx, struct err *e)
                 e, -EBUSY, "%s is still open for writing; close it, then commit again", name);
 }
 
-static void frozen(void *ctx, const char *id _unused_)
+/* An editor that has written `.commit` goes on with its own files, or removes them: they stay where
+ * they were. */
+static void keep_editors_files(struct mount *m, const char *id)
+{
+        static const char *const names[] = {
+                ".commit~", ".commit.swp", ".commit.swo", ".commit.un~", "#.commit#", ".#.commit"};
+        _cleanup_close_ int from =
+                openat(staging_root_fd(m->staging), id, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        struct stat st;
+        for (size_t i = 0; from >= 0 && i < ARRAY_SIZE(names); i++)
+                if (renameat2(from, names[i], m->root->fd, names[i], RENAME_NOREPLACE) == 0 &&
+                        fstatat(m->root->fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+                        inode_revive(m, st.st_dev, st.st_ino);
+}
+
+static void frozen(void *ctx, const char *id)
 {
         const struct hooks *h = ctx;
         root_frozen(h->m);
+        keep_editors_files(h->m, id);
 }
 
 /* Releases come late: a file that a shell has just closed may still count as open. */

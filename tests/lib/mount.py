@@ -318,6 +318,10 @@ class Mount:
         os.unlink(packed)
         return to
 
+    def settled(self):
+        """Until all that was left of the work is gone: an archive is stored a moment before."""
+        until(lambda: not self.leftovers(), lambda: "left over: %s" % self.leftovers())
+
     def leftovers(self):
         """What is still in the staging folder and the spool; [] when all work is done."""
         found = []

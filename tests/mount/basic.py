@@ -30,7 +30,7 @@ class Basic(MountCase):
         self.assertEqual(m.text("description"), "letters of the year\n")
         restored = m.restore()
         self.same_tree(os.path.join(restored, "letters"), os.path.join(self.folder, "letters"))
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
     def test_the_root_shows_only_our_names_after_a_commit(self):
         m = self.staged()
@@ -122,7 +122,7 @@ class Basic(MountCase):
         self.assertEqual(m.unmount(), 0)
         m.start()
         self.assertEqual(m.state(name), "stored")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
 
 if __name__ == "__main__":

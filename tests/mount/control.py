@@ -46,12 +46,13 @@ PROGRAMS = [
     ("gio copy", "gio copy $1 .commit"),
     ("gio move", "cp $1 $2/moved && gio move $2/moved .commit"),
     ("gio save", "gio save .commit < $1"),
-    ("vim", "VIM -Nu NONE -n -es -c '%d' -c \"call setline(1, 'text')\" -c 'wq!' .commit"),
+    # Commands that the smallest build of vim has too.
+    ("vim", "printf '%%c\\ntext\\n.\\nwq!\\n' | VIM -Nu NONE -n -es .commit"),
     ("vim with a swap file",
-     "VIM -Nu NONE -es -c 'set dir=.' -c '%d' -c \"call setline(1, 'text')\" -c 'wq!' .commit"),
+     "printf '%%c\\ntext\\n.\\nwq!\\n' | VIM -Nu NONE -es -c 'set dir=.' .commit"),
     ("vim with a backup",
-     "VIM -Nu NONE -n -es -c 'set backup bdir=.' -c '%d' -c \"call setline(1, 'text')\" -c 'wq!' .commit"),
-    ("vim keeps what it read", "VIM -Nu NONE -n -es -c '$put =\\\"text\\\"' -c 'wq!' .commit"),
+     "printf 'set backup bdir=.\\n%%c\\ntext\\n.\\nwq!\\n' | VIM -Nu NONE -n -es .commit"),
+    ("vim keeps what it read", "printf '$a\\ntext\\n.\\nwq!\\n' | VIM -Nu NONE -n -es .commit"),
     ("python", "PYTHON -c \"open('.commit', 'w').write('text\\n')\""),
     ("python append", "PYTHON -c \"open('.commit', 'a').write('text\\n')\""),
     ("python r+", "PYTHON -c \"open('.commit', 'r+').write('text\\n')\""),
@@ -64,7 +65,7 @@ PROGRAMS = [
 
 
 def vim():
-    return next((p for p in ("vim", "vim.tiny", "vi") if shutil.which(p)), None)
+    return next((p for p in ("vim.tiny", "vim", "vi") if shutil.which(p)), None)
 
 
 class Writers(MountCase):
@@ -93,7 +94,7 @@ class Writers(MountCase):
     def settle(self):
         for a in self.m.archives():
             self.m.wait("stored", a)
-        self.assertEqual(self.m.leftovers(), [])
+        self.m.settled()
 
     def test_every_shell(self):
         for shell in SHELLS:
@@ -117,20 +118,8 @@ class Writers(MountCase):
             with self.subTest(program=name):
                 wanted = "from a file\n" if "$1" in script else "text\n"
                 wanted = {"python in bytes": "teäxt", "python pathlib": "text"}.get(name, wanted)
-                if name == "vim keeps what it read":
-                    archive = self.check("sh", script, self.description_of_latest)
-                    del archive
-                    continue
                 self.check("sh", script, wanted)
         self.settle()
-
-    @property
-    def description_of_latest(self):
-        """The words that an editor left below what it had read come alone; its spelling is the editor's."""
-        class Either:
-            def __eq__(self, other):
-                return other.strip() == "text"
-        return Either()
 
     def test_what_writes_nothing_commits_nothing(self):
         m = self.m
@@ -189,7 +178,7 @@ class Refusals(MountCase):
         ("fish", "echo text > .commit"), ("sh", "echo text | tee .commit >/dev/null"), ("sh", "cp $1 .commit"),
         ("sh", "mv $1 .commit"), ("sh", "dd if=$1 of=.commit"), ("sh", "rsync $1 .commit"), ("sh", "install $1 .commit"),
         ("sh", "gio copy $1 .commit"), ("sh", "gio move $1 .commit"), ("sh", "gio save .commit < $1"),
-        ("sh", "VIM -Nu NONE -n -es -c '%d' -c \"call setline(1, 'text')\" -c 'wq' -c 'cq' .commit"),
+        ("sh", "printf '%%c\\ntext\\n.\\nwq\\ncq\\n' | VIM -Nu NONE -n -es .commit"),
         ("sh", "/usr/bin/python3 -c \"with open('.commit', 'w') as f: f.write('text')\""),
     ]
 
@@ -197,7 +186,7 @@ class Refusals(MountCase):
         """Every way of writing is refused alike."""
         names = sorted(os.listdir(m.point))
         for shell, script in self.WAYS:
-            tool = script.split()[0].replace("VIM", "vim")
+            tool = "vim" if "VIM" in script else script.split()[0]
             if not shutil.which(shell.split()[0]) or (tool in ("gio", "rsync") and not shutil.which(tool)) or \
                     (tool == "vim" and not vim()):
                 continue
@@ -207,7 +196,7 @@ class Refusals(MountCase):
                     f.write("text\n")
                 status, said = m.sh(script.replace("VIM", vim() or "vim"), source, shell=shell)
                 self.assertNotEqual(status, 0, said)
-                if tool not in ("VIM", "vim") and shell != "dash":
+                if tool != "vim" and shell != "dash":
                     self.assertNotEqual(said, "")
                 self.assertEqual(m.archives(), [])
                 self.assertEqual([n for n in sorted(os.listdir(m.point)) if not n.startswith(".goutputstream")],

@@ -170,7 +170,7 @@ class Links(Away):
             self.assertEqual(f.read(), "text of one")
         self.same_tree(self.outside, restored + "/folder")
         self.assertTrue(os.path.exists(self.outside + "/one"), "sources stay")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
         self.assertEqual([n for n in os.listdir(m.point) if n in ("file", "folder")], [])
 
     def test_deeper_links_stay_links_and_those_that_lead_out_are_counted(self):
@@ -345,7 +345,7 @@ class Changing(Away):
         files = m.path("archives", m.latest(), "files")
         self.assertEqual(oct(os.stat(files + "/file").st_mode), "0o100000")
         self.assertEqual(oct(os.stat(files + "/closed").st_mode), "0o40000")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
     def test_what_cannot_be_read_comes_back_and_is_named(self):
         if os.geteuid() == 0:

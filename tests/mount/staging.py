@@ -78,7 +78,7 @@ class Trees(MountCase):
         m.wait("stored")
         restored = m.restore()
         self.same_tree(self.source, restored + "/source")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
         return restored
 
     def test_cp_a(self):

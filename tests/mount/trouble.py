@@ -77,7 +77,7 @@ class Disks(MountCase):
         until(lambda: os.statvfs(m.point).f_bavail * os.statvfs(m.point).f_frsize > 12 << 20, "room")
         m.commit()
         m.wait("stored")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
     def test_a_disk_that_fills_up_while_packing_makes_the_commit_wait(self):
         d = self.disk("disk", "40m")
@@ -91,7 +91,7 @@ class Disks(MountCase):
         self.resize(d, "size=120m")
         self.again(m)
         m.wait("stored")
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
     def test_a_full_store_makes_the_commit_wait(self):
         store = self.disk("store", "8m")
@@ -106,7 +106,7 @@ class Disks(MountCase):
         m.wait("stored")
         with open(m.restore() + "/a", "rb") as f:
             self.assertEqual(f.read(), content)
-        self.assertEqual(m.leftovers(), [])
+        m.settled()
 
     def test_a_read_only_store_makes_the_commit_wait(self):
         store = self.disk("store", "64m")
