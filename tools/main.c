@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "secret.h"
+
 static const struct cli_command *const commands[] = {
         &cmd_init,
         &cmd_genkeys,
