@@ -395,7 +395,7 @@ class Back(Away):
         self.assertIn("EXCLUDE", said)
         m.commit()
         m.wait("stored")
-        until(lambda: os.path.exists(m.path("cache/c")), "what was excluded is back")
+        until(lambda: all(os.path.exists(m.path(n)) for n in ("cache/c", "a.bak", "d/b.bak")), "what was excluded is back")
         found = sorted(os.path.relpath(os.path.join(p, f), m.point) for top in ("a.bak", "d", "cache", "a", ".directory")
                        for p, _, files in os.walk(m.path(top)) for f in files)
         self.assertEqual(found, ["cache/c", "d/b.bak"])
@@ -414,9 +414,9 @@ class Back(Away):
         m.write("name", "a new file")
         self.bring_store(m)
         m.wait("incomplete")
-        until(lambda: os.path.exists(m.path(archive, "name")), lambda: os.listdir(m.point))
+        until(lambda: os.path.isdir(m.path(archive)) and sorted(os.listdir(m.path(archive))) == ["free", "name"],
+              lambda: os.listdir(m.point))
         self.assertEqual(m.read("name"), "a new file")
-        self.assertEqual(sorted(os.listdir(m.path(archive))), ["free", "name"])
 
     def test_abort_brings_everything_back(self):
         m = self.held()
@@ -430,7 +430,7 @@ class Back(Away):
         m.wait("waiting")
         self.assertEqual(m.sh("echo yes > archives/%s/.abort" % archive), (0, ""))
         until(lambda: archive not in m.archives(), "the archive is gone")
-        until(lambda: os.path.exists(m.path("d/a")), lambda: os.listdir(m.point))
+        until(lambda: all(os.path.lexists(m.path(n)) for n in ("d/a", "second", "link")), lambda: os.listdir(m.point))
         st = os.stat(m.path("d/a"))
         self.assertEqual((st.st_mtime_ns, st.st_nlink, m.read("second")), (123456789_123456789, 2, "text"))
         self.assertEqual((os.readlink(m.path("link")), os.getxattr(m.path("d"), "user.x")), ("/etc/hostname", b"y"))
