@@ -81,7 +81,7 @@ int catalog_run_latest(struct catalog *c, const char *job, char **ret_id, struct
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
                 "SELECT a.id FROM run AS r JOIN archive AS a ON a.row = r.archive WHERE r.job = ?1 "
-                "AND r.job != '' ORDER BY a.row DESC LIMIT 1",
+                "AND r.job != '' ORDER BY a.created DESC, a.row DESC LIMIT 1",
                 "s", job);
         if (r == 0)
                 r = query_step(&q, e);

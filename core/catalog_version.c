@@ -131,6 +131,7 @@ static int drop_stale(struct catalog *c, int64_t scope, struct err *e)
 struct filling {
         struct catalog *c;
         int64_t scope, archive;
+        int64_t created; /* when the archive was */
         struct paths paths;
         struct buf key;
         int64_t at; /* tar offset of the last one */
@@ -143,7 +144,8 @@ static void filling_done(struct filling *f)
         buf_done(&f->key);
 }
 
-/* A member read later is the newer version. */
+/* The version of the archive that was made later is the newer one, in whatever order they are
+ * known: `recover` may have met them the other way round. */
 static int fill_one(struct filling *f, const struct catalog_member *m)
 {
         const char *path = NULL;
@@ -156,9 +158,10 @@ static int fill_one(struct filling *f, const struct catalog_member *m)
         f->at = (int64_t)m->tar_offset;
         return catalog_exec(f->c, f->e,
                 "INSERT INTO version (scope, key, member) VALUES (?1, ?2, ?3) ON CONFLICT "
-                "(scope, key) DO UPDATE SET member = excluded.member WHERE "
-                "excluded.member > version.member",
-                "ibi", f->scope, f->key.data, f->key.len, m->row);
+                "(scope, key) DO UPDATE SET member = excluded.member WHERE ?4 >= coalesce((SELECT "
+                "a.created FROM member AS m JOIN archive AS a ON a.row = m.archive WHERE m.row = "
+                "version.member), 0)",
+                "ibii", f->scope, f->key.data, f->key.len, m->row, f->created);
 }
 
 /* Reads and writes in one transaction: one that reads first cannot write when others have. */
@@ -185,7 +188,11 @@ static int fill_archive(struct catalog *c, int64_t scope, int64_t archive, struc
 {
         _cleanup_(filling_done) struct filling f = {
                 .c = c, .scope = scope, .archive = archive, .at = -1, .e = e};
-        int q;
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        int q = catalog_archive_by_row(c, archive, &a, e);
+        if (q < 0)
+                return q;
+        f.created = a.created;
         do {
                 q = txn_begin(c, false, e);
                 if (q == 0)
@@ -284,7 +291,7 @@ static int open_sources(struct catalog_versions *v, const struct catalog_archive
         int r = query_open(&q, v->c, e,
                 "SELECT a.row, a.recipients, a.id FROM archive AS a JOIN run AS r ON r.archive = "
                 "a.row WHERE a.store_url = ?1 AND a.store_id = ?2 AND a.state IN (?3, ?4) ORDER BY "
-                "a.row DESC",
+                "a.created DESC, a.row DESC",
                 "ssdd", a->store_url, a->store_id, (int)ARCHIVE_STORED, (int)ARCHIVE_INCOMPLETE);
         while (r == 0 && v->n <= SOURCES_MAX && (r = query_step(&q, e)) > 0) {
                 _cleanup_free_ char *theirs = sorted_words(query_text(&q, 1));

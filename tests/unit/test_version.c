@@ -85,6 +85,21 @@ static void newest_version_of_each_path_is_found(void **state)
         catalog_versions_free(v);
 }
 
+static void later_archive_counts_in_whatever_order_they_are_known(void **state)
+{
+        struct scratch *s = *state;
+        const struct put p[] = {{"x", NULL, 'f', 0, 1, 0}};
+        char id[8];
+        archive(s->c, "late", 1000, "c", "/", p, 1);
+        for (int i = 0; i < 20; i++) {
+                struct catalog_versions *v = versions(s->c, "aa bb");
+                assert_string_equal(base_of(v, "x"), "late");
+                catalog_versions_free(v);
+                (void)snprintf(id, sizeof id, "e%02d", i);
+                archive(s->c, id, 10 + i, "c", "/", p, 1);
+        }
+}
+
 /* Few archives are read as they are, many through an index: the answers must be the same. */
 static void many_archives_answer_as_few_do(void **state)
 {
@@ -94,7 +109,7 @@ static void many_archives_answer_as_few_do(void **state)
                 (void)snprintf(id, sizeof id, "n%02d", i);
                 (void)snprintf(path, sizeof path, "f%02d", i % 7);
                 const struct put p[] = {{path, NULL, 'f', 0, 1, 0}, {"same", NULL, 'f', 512, 1, 0}};
-                archive(s->c, id, i, "c", "/", p, 2);
+                archive(s->c, id, i + 1, "c", "/", p, 2);
                 struct catalog_versions *v = versions(s->c, "aa bb");
                 assert_string_equal(base_of(v, path), id);
                 assert_string_equal(base_of(v, "same"), id);
@@ -230,6 +245,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
         const struct CMUnitTest tests[] = {
                 T(newest_version_of_each_path_is_found),
+                T(later_archive_counts_in_whatever_order_they_are_known),
                 T(many_archives_answer_as_few_do),
                 T(thousands_of_versions_are_found_in_one_pass),
                 T(folders_show_what_was_left_in_others),
