@@ -106,7 +106,8 @@ int catalog_archive_each(struct catalog *c, int (*each)(void *ctx, const struct 
 int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_state s,
         const char *error, int64_t retry_at, struct err *e);
 /* It is stored: `s` is ARCHIVE_STORED or ARCHIVE_INCOMPLETE, `when` the time that its manifest has,
- * so that what is read back from the store says the same. No error is left. */
+ * so that what is read back from the store says the same. No error is left. -ECANCELED: it has been
+ * taken back meanwhile. */
 int catalog_archive_set_stored(
         struct catalog *c, const char *id, enum archive_state s, int64_t when, struct err *e);
 /* Where it was found again, which need not be where it was put: objects can be copied to another
@@ -127,7 +128,8 @@ int catalog_archive_progress(
 int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
         bool *ret_abort, struct err *e);
 int catalog_archive_abort_wanted(struct catalog *c, const char *id, bool *ret, struct err *e);
-int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e);
+/* Of this and catalog_archive_set_stored() only one can succeed. -EBUSY: it is stored. */
+int catalog_archive_want_abort(struct catalog *c, const char *id, struct err *e);
 /* LATER. */
 int catalog_archive_set_runner(struct catalog *c, const char *id, int64_t pid, struct err *e);
 /* The later part of a description. Name stays. */

@@ -27,10 +27,11 @@ int catalog_archive_set_stored(
 {
         int q = catalog_write(c, true, e,
                 "UPDATE archive SET state = ?2, error = '', retry_at = 0, changed = ?3, stored = "
-                "?3 "
-                "WHERE id = ?1",
+                "?3 WHERE id = ?1 AND abort_wanted = 0",
                 "sdi", id, (int)s, when);
-        return must_exist(q, id, e);
+        if (q == 0)
+                return err_set(e, -ECANCELED, "taken back");
+        return q < 0 ? q : 0;
 }
 
 int catalog_archive_set_store(
@@ -92,12 +93,15 @@ int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_byte
         return r < 0 ? r : catalog_archive_abort_wanted(c, id, ret_abort, e);
 }
 
-int catalog_archive_want_abort(struct catalog *c, const char *id, bool wanted, struct err *e)
+int catalog_archive_want_abort(struct catalog *c, const char *id, struct err *e)
 {
-        return must_exist(
-                catalog_write(c, true, e, "UPDATE archive SET abort_wanted = ?2 WHERE id = ?1",
-                        "sd", id, (int)wanted),
-                id, e);
+        int q = catalog_write(c, true, e,
+                "UPDATE archive SET abort_wanted = 1 WHERE id = ?1 AND state NOT IN (?2, ?3)",
+                "sdd", id, (int)ARCHIVE_STORED, (int)ARCHIVE_INCOMPLETE);
+        if (q == 0)
+                return err_set(e, -EBUSY,
+                        "it is stored already; autoglacier delete removes it from the store");
+        return q < 0 ? q : 0;
 }
 
 int catalog_archive_set_runner(struct catalog *c, const char *id, int64_t pid, struct err *e)

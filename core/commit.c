@@ -59,6 +59,8 @@ static int set_stored(struct run *r, enum archive_state s, struct err *e)
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_set_stored(r->catalog, r->a.id, s, r->written, e);
         pthread_mutex_unlock(&r->lock);
+        if (q == -ECANCELED)
+                atomic_store(&r->aborted, true);
         if (q == 0) {
                 r->a.state = s;
                 watch_state(r, s);

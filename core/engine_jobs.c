@@ -385,6 +385,6 @@ int engine_abort(struct engine *g, const char *id, struct err *e)
                         a.name);
         catalog_archive_done(&a);
         if (q == 0)
-                q = catalog_archive_want_abort(c, id, true, e);
+                q = catalog_archive_want_abort(c, id, e);
         return q < 0 ? q : abort_here(g, c, id, e);
 }

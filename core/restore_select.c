@@ -28,7 +28,8 @@ static int by_text(const void *a, const void *b)
 
 static bool is_extra(const struct work *w, const char *path)
 {
-        return w->sorted && bsearch(&path, w->extra, w->n_extra, sizeof *w->extra, by_text);
+        return w->sorted && w->n_extra > 0 &&
+               bsearch(&path, w->extra, w->n_extra, sizeof *w->extra, by_text);
 }
 
 static bool member_wanted(struct work *w, const struct catalog_member *m)

@@ -384,7 +384,7 @@ static void update_leaves_state_and_identity_alone(void **state)
         a.rate = 9;
         OK(catalog_archive_progress(s->c, &a, &abort, E));
         assert_false(abort);
-        OK(catalog_archive_want_abort(s->c, A, true, E));
+        OK(catalog_archive_want_abort(s->c, A, E));
         OK(catalog_archive_progress(s->c, &a, &abort, E));
         assert_true(abort);
         OK(catalog_archive_set_description(s->c, A, "longer text", E));
@@ -1025,7 +1025,7 @@ static void intentions_reach_the_disk_and_the_rest_follows(void **state)
         LATER(catalog_archive_progress(s->c, &a, &abort, E));
         LATER(catalog_archive_set_runner(s->c, A, 1, E));
         SYNCS(catalog_archive_set_description(s->c, A, "y", E));
-        SYNCS(catalog_archive_want_abort(s->c, A, false, E));
+        SYNCS(catalog_archive_want_abort(s->c, A, E));
         SYNCS(catalog_volume_begin(s->c, A, 1, "o", 0, E));
         LATER(catalog_block_add(s->c, A, &b, E));
         LATER(catalog_part_add(s->c, A, &p, E));
