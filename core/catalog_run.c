@@ -12,6 +12,14 @@ void catalog_run_done(struct catalog_run *r)
 
 /* ---- what an archive was made from ---- */
 
+/* Counts what an archive left in others, as far as those are known. */
+#define COUNT_UNCHANGED                                                                            \
+        "UPDATE run SET (n_unchanged, unchanged_bytes) = (SELECT count(*), coalesce(sum(CASE "     \
+        "m.kind WHEN 'f' THEN m.size ELSE 0 END), 0) FROM unchanged AS u CROSS JOIN archive AS b " \
+        "ON b.id = u.base CROSS JOIN member AS m INDEXED BY member_tar ON m.archive = b.row AND "  \
+        "m.tar_offset BETWEEN u.first AND u.last WHERE u.archive = run.archive AND m.kind IN "     \
+        "('f', 'h'))"
+
 static int put_run(struct catalog *c, int64_t row, const struct catalog_run *r, struct err *e)
 {
         int q = catalog_exec(c, e,
@@ -23,13 +31,7 @@ static int put_run(struct catalog *c, int64_t row, const struct catalog_run *r, 
                 r->roots ? r->roots : "", r->roots_len);
         if (q < 0)
                 return q;
-        return catalog_exec(c, e,
-                "UPDATE run SET (n_unchanged, unchanged_bytes) = (SELECT count(*), "
-                "coalesce(sum(CASE m.kind WHEN 'f' THEN m.size ELSE 0 END), 0) FROM unchanged AS u "
-                "CROSS JOIN archive AS b ON b.id = u.base CROSS JOIN member AS m INDEXED BY "
-                "member_tar ON m.archive = b.row AND m.tar_offset BETWEEN u.first AND u.last WHERE "
-                "u.archive = ?1 AND m.kind IN ('f', 'h')) WHERE archive = ?1",
-                "i", row);
+        return catalog_exec(c, e, COUNT_UNCHANGED " WHERE archive = ?1", "i", row);
 }
 
 int catalog_run_set(struct catalog *c, const char *id, const struct catalog_run *r, struct err *e)
@@ -40,6 +42,12 @@ int catalog_run_set(struct catalog *c, const char *id, const struct catalog_run 
                 q = txn_begin(c, true, e);
         if (q == 0)
                 q = txn_end(c, put_run(c, row, r, e), e);
+        return q < 0 ? q : 0;
+}
+
+int catalog_run_recount(struct catalog *c, struct err *e)
+{
+        int q = catalog_write(c, true, e, COUNT_UNCHANGED, "");
         return q < 0 ? q : 0;
 }
 

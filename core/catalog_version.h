@@ -91,6 +91,8 @@ struct catalog_run {
 void catalog_run_done(struct catalog_run *r);
 /* Durable. Counts n_unchanged and unchanged_bytes from the ranges. */
 int catalog_run_set(struct catalog *c, const char *id, const struct catalog_run *r, struct err *e);
+/* Counts again for all archives: when they came in any order, some before those that they name. */
+int catalog_run_recount(struct catalog *c, struct err *e);
 /* -ENOENT: it was not made from a list, or before this was kept. */
 int catalog_run_get(struct catalog *c, const char *id, struct catalog_run *ret, struct err *e);
 /* The newest archive made from this saved job. -ENOENT. The caller frees *ret_id. */

@@ -1,6 +1,7 @@
 #include "recover.h"
 
 #include "catalog.h"
+#include "catalog_version.h"
 #include "io.h"
 #include "manifest.h"
 #include "recover_internal.h"
@@ -380,5 +381,5 @@ int recover_run(struct catalog *c, struct store *s, const struct recover_params 
                 done += weight(&g);
                 q = one(&r, &g, ret, e);
         }
-        return q;
+        return q < 0 ? q : catalog_run_recount(c, e);
 }

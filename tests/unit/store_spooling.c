@@ -97,15 +97,20 @@ static int sp_begin(
         if (q < 0)
                 return q;
         struct timespec ts;
-        char token[64], path[600];
+        char token[64], path[700], folder[600];
         clock_gettime(CLOCK_REALTIME, &ts);
         (void)snprintf(token, sizeof token, "%lld.%09ld", (long long)ts.tv_sec, ts.tv_nsec);
         struct up *u = up_new(of(s), n, token);
-        if ((q = io_mkdir_p(u->folder, 0700, e)) < 0)
+        /* A service lives on when its caller is killed: an upload is there whole, or not at all. */
+        (void)snprintf(folder, sizeof folder, "%s/beginning-%s", of(s)->folder, token);
+        (void)snprintf(path, sizeof path, "%s/uploads", of(s)->folder);
+        if ((q = io_mkdir_p(path, 0700, e)) < 0 || (q = io_mkdir_p(folder, 0700, e)) < 0)
                 return q;
-        (void)snprintf(path, sizeof path, "%s/name", u->folder);
+        (void)snprintf(path, sizeof path, "%s/name", folder);
         if ((q = io_write_file(AT_FDCWD, path, 0600, n->name, strlen(n->name), e)) < 0)
                 return q;
+        if (rename(folder, u->folder) < 0)
+                return err_errno(e, -errno, "cannot begin an upload");
         note(of(s), "begin %s %s", n->name, token);
         *ret = &u->base;
         return 0;
