@@ -114,7 +114,8 @@ def unittest_cases(text):
     """What Python's unittest reports. Passed ones are counted from its closing lines."""
     ran = sum(int(n) for n in re.findall(r'(?m)^Ran (\d+) tests? in', text))
     failed = re.findall(r'(?m)^(?:FAIL|ERROR): (.*)$', text)
-    skipped = re.findall(r"(\S+) \([^)\n]*\)[^\n]*(?:\n[^\n]*)? \.\.\. skipped ['\"](.*)['\"]", text)
+    rest = r'(?:(?! \.\.\. )[^\n])*'  # a test with a docstring takes two lines
+    skipped = re.findall(r"(?m)^.*?(\S+) \([^)\n]*\)" + rest + r"(?:\n" + rest + r")? \.\.\. skipped ['\"](.*)['\"]", text)
     for name in failed:
         yield 'fail', name, ''
     for name, why in skipped:
