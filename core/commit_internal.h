@@ -133,8 +133,9 @@ int volumes_forget(struct run *r, struct err *e);       /* removes everything se
 int volumes_sealed(struct run *r, uint64_t *ret, struct err *e); /* bytes of all volumes */
 void volumes_sweep(struct run *r);                               /* uploads that nobody wants */
 void volumes_close(struct run *r);
-uint64_t run_volume_max(const struct run *r);                /* bytes of a sealed volume */
-char *run_volume_name(const struct run *r, unsigned number); /* the caller frees it */
+uint64_t run_volume_max(const struct run *r); /* bytes of a sealed volume */
+/* Its name in run.object, and its row: the intention, before bytes move. */
+int run_volume_begin(struct run *r, unsigned number, uint64_t tar_start, struct err *e);
 struct catalog_volume run_volume_row(const struct run *r, const struct pack_volume *v);
 
 /* commit_spool.c */

@@ -225,13 +225,7 @@ static int wait_for_room(struct run *r, uint64_t len, struct err *e)
 static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct err *e)
 {
         struct run *r = ctx;
-        free(r->object);
-        if (!(r->object = run_volume_name(r, number)))
-                return err_oom(e);
-        pthread_mutex_lock(&r->lock);
-        int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
-        pthread_mutex_unlock(&r->lock);
-        crash_point("volume-begin");
+        int q = run_volume_begin(r, number, tar_start, e);
         if (q == 0)
                 q = spool_begin(r->spool, number, e);
         return q < 0 ? q : told(r, sender_volume(r->sender, number, r->object, "", e), e);

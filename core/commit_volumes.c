@@ -60,7 +60,7 @@ static int open_store(struct run *r, bool hurry, struct err *e)
         return q;
 }
 
-char *run_volume_name(const struct run *r, unsigned number)
+static char *run_volume_name(const struct run *r, unsigned number)
 {
         enum compress_kind kind = COMPRESS_NONE;
         (void)compress_parse(r->a.compression, &kind); /* checked when the row was made */
@@ -116,9 +116,8 @@ static int begin_upload(struct run *r, uint64_t max, bool index, struct err *e)
         return store_begin(r->store, &n, &r->upload, e);
 }
 
-static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct err *e)
+int run_volume_begin(struct run *r, unsigned number, uint64_t tar_start, struct err *e)
 {
-        struct run *r = ctx;
         free(r->object);
         if (!(r->object = run_volume_name(r, number)))
                 return err_oom(e);
@@ -126,6 +125,13 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
         int q = catalog_volume_begin(r->catalog, r->a.id, number, r->object, tar_start, e);
         pthread_mutex_unlock(&r->lock);
         crash_point("volume-begin");
+        return q;
+}
+
+static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct err *e)
+{
+        struct run *r = ctx;
+        int q = run_volume_begin(r, number, tar_start, e);
         return q < 0 ? q : begin_upload(r, run_volume_max(r), false, e);
 }
 

@@ -61,6 +61,8 @@ int jobs_lock(struct engine *g, const char *id, int *ret_fd,
         struct err *e); /* -EAGAIN: somebody runs it */
 void jobs_unlock(struct engine *g, const char *id, int fd, bool finished);
 void jobs_poke(struct engine *g);
+/* An archive is not as it was: tells engine_on_change()'s function. `ctx` is the engine. */
+void jobs_changed(void *ctx, const char *id);
 /* *ret NULL: the engine's own. */
 int jobs_config(
         struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e);

@@ -47,7 +47,7 @@ void jobs_poke(struct engine *g)
 
 /* ---- one job ---- */
 
-static void changed(void *ctx, const char *id)
+void jobs_changed(void *ctx, const char *id)
 {
         struct engine *g = ctx;
         pthread_mutex_lock(&g->lock);
@@ -104,7 +104,7 @@ int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, stru
                         .staging = g->staging,
                         .catalog = c,
                         .stop = &g->stop,
-                        .changed = changed,
+                        .changed = jobs_changed,
                         .others = g->started ? others : NULL,
                         .ctx = g,
                 };
@@ -363,7 +363,7 @@ static int abort_here(struct engine *g, struct catalog *c, const char *id, struc
                 .staging = g->staging,
                 .catalog = c,
                 .stop = &g->stop,
-                .changed = changed,
+                .changed = jobs_changed,
                 .ctx = g};
         int q = commit_abort(&env, id, e);
         jobs_unlock(g, id, lock, q == 0);

@@ -178,17 +178,6 @@ int engine_restore_quote(
 
 /* ---- running ---- */
 
-static void changed(void *ctx, const char *id)
-{
-        struct engine *g = ctx;
-        pthread_mutex_lock(&g->lock);
-        void (*fn)(void *, const char *) = g->on_change;
-        void *fn_ctx = g->on_change_ctx;
-        pthread_mutex_unlock(&g->lock);
-        if (fn)
-                fn(fn_ctx, id);
-}
-
 /* 0 it was taken as far as it goes; -EBUSY another thread or program has it. */
 static int run_one(
         struct engine *g, struct catalog *c, int64_t row, const atomic_bool *stop, struct err *e)
@@ -213,7 +202,7 @@ static int run_one(
                 .unwrap = engine_unwrap,
                 .unwrap_ctx = g,
                 .stop = stop,
-                .changed = changed,
+                .changed = jobs_changed,
                 .ctx = g};
         if (q == 0)
                 q = thaw_run(&env, row, e);
