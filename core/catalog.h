@@ -173,6 +173,9 @@ typedef int (*catalog_member_fn)(void *ctx, const struct catalog_member *m);
  * what is in it, by name. Whole paths in both. */
 int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,
         void *ctx, struct err *e);
+/* The member at `path`, and as a tree all that is below it. -ENOENT. */
+int catalog_members_below(struct catalog *c, const char *id, const char *path,
+        catalog_member_fn each, void *ctx, struct err *e);
 /* A folder's entries, by name. parent 0: the top. */
 int catalog_member_children(struct catalog *c, const char *id, int64_t parent,
         catalog_member_fn each, void *ctx, struct err *e);

@@ -334,20 +334,55 @@ static int tree_next(
         return r == 0 && (m.type == 'd' || m.type == 'i') ? tree_enter(w, m.row, e) : r;
 }
 
+static int tree_run(
+        struct tree_walk *w, int64_t folder, catalog_member_fn each, void *ctx, struct err *e)
+{
+        int r = tree_enter(w, folder, e);
+        while (r == 0 && w->depth > 0) {
+                struct tree_level *l = &w->levels[w->depth - 1];
+                r = query_step(&l->query, e);
+                if (r == 0)
+                        w->depth--;
+                else if (r > 0)
+                        r = tree_next(w, l, each, ctx, e);
+        }
+        return r;
+}
+
 static int each_by_path(
         struct catalog *c, int64_t archive, catalog_member_fn each, void *ctx, struct err *e)
 {
         _cleanup_(tree_walk_done) struct tree_walk w = {.c = c, .archive = archive};
-        int r = tree_enter(&w, 0, e);
-        while (r == 0 && w.depth > 0) {
-                struct tree_level *l = &w.levels[w.depth - 1];
-                r = query_step(&l->query, e);
-                if (r == 0)
-                        w.depth--;
-                else if (r > 0)
-                        r = tree_next(&w, l, each, ctx, e);
-        }
-        return r;
+        return tree_run(&w, 0, each, ctx, e);
+}
+
+/* The first of a tree is handed over and remembered. */
+struct top {
+        catalog_member_fn each;
+        void *ctx;
+        int64_t row;
+        bool folder;
+};
+
+static int take_top(void *ctx, const struct catalog_member *m)
+{
+        struct top *t = ctx;
+        t->row = m->row;
+        t->folder = m->type == 'd' || m->type == 'i';
+        return t->each(t->ctx, m);
+}
+
+int catalog_members_below(struct catalog *c, const char *id, const char *path,
+        catalog_member_fn each, void *ctx, struct err *e)
+{
+        struct top t = {.each = each, .ctx = ctx};
+        int q = catalog_member_by_path(c, id, path, take_top, &t, e);
+        if (q != 0 || !t.folder)
+                return q;
+        _cleanup_(tree_walk_done) struct tree_walk w = {.c = c};
+        buf_adds(&w.path, path);
+        q = catalog_row(c, id, &w.archive, e);
+        return q < 0 ? q : tree_run(&w, t.row, each, ctx, e);
 }
 
 int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,

@@ -3,9 +3,11 @@
 #include "bytes.h"
 #include "clock.h"
 #include "config.h"
+#include "gather.h"
 #include "glacier_book.h"
 #include "io.h"
 #include "json_log.h"
+#include "spec.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -101,12 +103,36 @@ static int add_file(void *ctx, const struct catalog_member *m)
         return ferror(n->f) ? err_set(n->e, -EIO, "cannot write the log") : 0;
 }
 
+/* What the list names, each where it stands there: as often as it does, a folder with all below
+ * it. */
+static int add_listed(struct entry *n)
+{
+        _cleanup_(spec_files_done) struct spec_files list = {0};
+        int q = spec_files_load(n->r->env->data, n->r->a.id, &list, n->e);
+        for (size_t i = 0; q == 0 && list.paths[i]; i++) {
+                _cleanup_free_ char *name = gather_name(list.paths[i]);
+                if (!name)
+                        return err_oom(n->e);
+                if (!*name) /* "/" */
+                        q = catalog_members_each(
+                                n->r->catalog, n->r->a.id, true, add_file, n, n->e);
+                else
+                        q = catalog_members_below(
+                                n->r->catalog, n->r->a.id, name, add_file, n, n->e);
+                if (q == -ENOENT)
+                        q = 0; /* unchanged, or it could not be read */
+        }
+        return q;
+}
+
 static int add_files(struct entry *n)
 {
         key(n, "files");
         (void)fputc('[', n->f);
         n->first = true;
-        int q = catalog_members_each(n->r->catalog, n->r->a.id, false, add_file, n, n->e);
+        int q = n->r->a.has_tree
+                        ? catalog_members_each(n->r->catalog, n->r->a.id, false, add_file, n, n->e)
+                        : add_listed(n);
         (void)fputs(n->first ? "]" : "\n    ]", n->f);
         return q;
 }
@@ -181,8 +207,10 @@ static int write_entry(void *ctx, FILE *f, struct err *e)
         n->f = f;
         n->e = e;
         time_text(n->r->a.created, when);
+        /* where something of the list is missing, the Python program's job had failed */
+        bool all = n->stored && n->r->a.n_returned == 0;
         (void)fprintf(f, "{\n    \"JOB SUCCEED\": %s,\n    \"TIMESTAMP\": %s",
-                n->stored ? "true" : "false", n->key);
+                all ? "true" : "false", n->key);
         text(n, "timestring", when);
         int q = add_files(n);
         if (q == 0)
@@ -238,6 +266,8 @@ int log_grow(struct run *r, bool stored, struct err *e)
         const char *made = json_string_value(json_object_get(spec, "log"));
         if (!made || !r->env->config->json_database)
                 return 0;
+        if (stored && !r->a.has_tree && !spec_files_exist(r->env->data, r->a.id))
+                return 0; /* the list goes after the entry was written */
         struct entry n = {.r = r, .key = made, .stored = stored};
         struct err why = {0};
         const struct json_log l = log_of(r);

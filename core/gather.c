@@ -128,22 +128,24 @@ bool gather_is_listed(const struct gather *g, const char *target)
         return false;
 }
 
-/* "/a/../b" may lead elsewhere than "/b" when "/a" is a link: such paths are asked of the system.
- */
-static char *listed_path(const char *file)
-{
-        bool up = endswith(file, "/..") || strstr(file, "/../");
-        _cleanup_free_ char *real = up ? realpath(file, NULL) : NULL;
-        _cleanup_free_ char *clean = gather_path_clean(real ? real : file);
-        return clean ? strdup(clean + 1) : NULL;
-}
-
 /* There may be a million of them: most are clean as they were given. */
 static bool is_clean(const char *file)
 {
         size_t n = strlen(file);
         return file[n - 1] != '/' && !strstr(file, "//") && !strstr(file, "/./") &&
                !strstr(file, "/../") && !endswith(file, "/.") && !endswith(file, "/..");
+}
+
+/* "/a/../b" may lead elsewhere than "/b" when "/a" is a link: such paths are asked of the system.
+ */
+char *gather_name(const char *file)
+{
+        if (is_clean(file))
+                return strdup(file + 1);
+        bool up = endswith(file, "/..") || strstr(file, "/../");
+        _cleanup_free_ char *real = up ? realpath(file, NULL) : NULL;
+        _cleanup_free_ char *clean = gather_path_clean(real ? real : file);
+        return clean ? strdup(clean + 1) : NULL;
 }
 
 static int list_file(struct gather *g, const char *file)
@@ -156,7 +158,7 @@ static int list_file(struct gather *g, const char *file)
         if (!v)
                 return err_oom(g->e);
         g->cleaned = v;
-        if (!(v[g->n_cleaned] = listed_path(file)))
+        if (!(v[g->n_cleaned] = gather_name(file)))
                 return err_oom(g->e);
         g->listed[g->n_listed++] = v[g->n_cleaned++];
         return 0;

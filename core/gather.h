@@ -87,5 +87,9 @@ int gather_walk(const struct gather_params *params, const struct gather_visitor 
  * "name_base64" and so on. */
 int gather_devices(int tree_fd, const char *mountpoint, char **ret_json, struct err *e);
 
+/* The name in the archive of an explicit file: absolute, cleaned, without the leading '/'. The
+ * caller frees it; NULL when out of memory. */
+char *gather_name(const char *file);
+
 /* Compares archive paths in walk order: a folder before what it holds. Like strcmp. */
 int gather_order(const char *a, const char *b);

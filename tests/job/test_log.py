@@ -32,7 +32,9 @@ class Log(JobCase):
         with open(files[2], 'wb') as f:
             f.write(b'three')
         os.utime(files[0], ns=(0, 1234567890123456789))
-        self.job('scripts', files=[files[0]], list_of_globs=[self.path('b*')], description='shell scripts archive')
+        files = [files[1], files[0], files[2], files[1]]  # as the Python program's list: explicit files, then globs
+        self.job('scripts', files=files[:2], list_of_globs=[self.path('bad*'), self.path('b *')],
+                 description='shell scripts archive')
         self.run_it('run', 'scripts')
         with open(self.log, 'rb') as f:
             text = f.read().decode('ascii')
@@ -55,6 +57,31 @@ class Log(JobCase):
                           'public_key_path': os.path.join(self.home, 'data', 'keys', 'public.pem'),
                           'region_name': 'eu-west-1', 'vault_name': 'TestVault1',
                           'descryption': 'shell scripts archive'})
+
+    def test_files_stand_in_the_order_of_the_list_that_the_hook_printed(self):
+        names = [self.write(n, n) for n in ('z', 'y', 'x')]
+        order = [names[1], names[2], names[0], names[2]]
+        self.job('hook', files=names, gather_hook=['/usr/bin/printf', '%s\\0', *order])
+        self.run_it('run', 'hook')
+        [entry] = self.entries().values()
+        self.assertEqual(entry['files'], [file_entry(f) for f in order])
+
+    def test_folder_stands_for_all_files_below_it_where_the_list_has_it(self):
+        inside = [self.write(n, n) for n in ('d/a/1', 'd/a-', 'd/b')]
+        last = self.write('a', 'a')
+        os.symlink('b', self.path('d', 'link'))
+        os.link(inside[0], self.path('d', 'c'))
+        self.run_it('backup', '-m', 'x', '--glob', self.path('a'), self.path('d'))
+        [entry] = self.entries().values()
+        self.assertEqual(entry['files'], [file_entry(f) for f in inside + [self.path('d', 'c'), last]])
+
+    def test_entry_of_a_job_that_lacks_a_file_has_not_succeeded(self):
+        """The Python program ended there; what was stored all the same is told of."""
+        path = self.write('a', 'a')
+        self.job('lacks', files=[self.path('none'), path])
+        self.run_it('run', 'lacks', status=3)
+        [entry] = self.entries().values()
+        self.assertEqual((entry['JOB SUCCEED'], entry['files'], 'response' in entry), (False, [file_entry(path)], True))
 
     def test_entries_of_others_stay_as_they_are(self):
         other = '"1500000000.25": {  "JOB SUCCEED":true,\t"files": [ ],"x": 1.10, "y":"\\u00e9\u00e9" }'

@@ -76,8 +76,8 @@ class Page(unittest.TestCase):
             text = f.read()
         log = json.loads(text)
         self.assertEqual(text, json.dumps(log, indent=2))
-        plain = ['login.sh', 'scripts/a.sh', 'scripts/b.sh', 'view.sh']
-        picked = [plain, plain, ['bugging/bug2.sh'] + plain, ['bugging/bug2.sh'] + plain, []]
+        plain = ['view.sh', 'login.sh', 'scripts/a.sh', 'scripts/b.sh']  # explicit files, then globs, then the hook's
+        picked = [plain, plain, plain + ['bugging/bug2.sh'], plain + ['bugging/bug2.sh'], []]
         self.assertEqual(len(log), len(picked))
         with open(os.path.join(self.home, 'AutoGlacier', 'my_rsa_public.pem')) as f:
             key = f.read()
