@@ -11,7 +11,7 @@
 
 struct cold_store {
         struct store base;
-        char *dir; /* what has been asked for */
+        char *dir; /* its file `requests`: what has been asked for */
         double delay, expire;
         unsigned refuse, lose, get_ms;
         bool instant;
@@ -59,33 +59,26 @@ static unsigned count(struct cold_store *c, const char *what)
         return n;
 }
 
-static char *file_of(struct cold_store *c, const char *name)
-{
-        char *path;
-        if (asprintf(&path, "%s/%s", c->dir, name) < 0)
-                return NULL;
-        for (char *p = path + strlen(c->dir) + 1; *p; p++)
-                if (*p == '/')
-                        *p = '!';
-        return path;
-}
-
+/* A request is one line, written in one piece: whoever asked may be killed at any moment, and the
+ * service has heard all of it or nothing. The last line about an object counts. */
 static bool look(struct cold_store *c, const char *name, struct asked *ret)
 {
-        _cleanup_free_ char *path = file_of(c, name);
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        if (!path || io_read_file(AT_FDCWD, path, 4096, &b, NULL) < 0)
-                return false;
-        return sscanf(buf_str(&b), "%" SCNd64 " %" SCNd64 " %" SCNd64, &ret->at, &ret->ready,
-                       &ret->until) == 3;
-}
-
-static int remember(struct cold_store *c, const char *name, const struct asked *a, struct err *e)
-{
-        _cleanup_free_ char *path = file_of(c, name);
-        _cleanup_buf_ struct buf b = BUF_INIT;
-        buf_addf(&b, "%" PRId64 " %" PRId64 " %" PRId64 "\n", a->at, a->ready, a->until);
-        return path ? io_write_file(AT_FDCWD, path, 0600, buf_str(&b), b.len, e) : err_oom(e);
+        _cleanup_free_ char *path = io_join(c->dir, "requests");
+        _cleanup_fclose_ FILE *f = path ? fopen(path, "re") : NULL;
+        char line[512], object[256];
+        bool found = false;
+        while (f && fgets(line, sizeof line, f)) {
+                struct asked a = {0};
+                int n = sscanf(line, "thaw %255s %*s %*s %*s %" SCNd64 " %" SCNd64 " %" SCNd64,
+                        object, &a.at, &a.ready, &a.until);
+                if (n == 4 && streq(object, name)) {
+                        *ret = a;
+                        found = true;
+                } else if (sscanf(line, "forgotten %255s", object) == 1 && streq(object, name)) {
+                        found = false;
+                }
+        }
+        return found;
 }
 
 static enum store_access access_of(struct cold_store *c, const char *name, struct asked *a)
@@ -136,12 +129,13 @@ static int cold_thaw(struct store *s, const char *name, const struct store_thaw 
                 a.ready = a.at + (int64_t)(c->delay * (double)CLOCK_NSEC);
                 a.until = a.ready + (int64_t)(expire * (double)CLOCK_NSEC);
         }
-        (void)snprintf(more, sizeof more, "%s %" PRIu64 " %" PRIu64, t->tier, t->offset,
-                t->len); /* tiers are short words */
-        (void)note(c, "thaw", name, more);
+        (void)snprintf(more, sizeof more,
+                "%s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64, t->tier, t->offset,
+                t->len, a.at, a.ready, a.until); /* tiers are short words */
         if (lost)
                 (void)note(c, "lost", name, "");
-        return remember(c, name, &a, e);
+        int noted = note(c, "thaw", name, more);
+        return noted < 0 ? err_errno(e, noted, "cannot note what is asked for") : 0;
 }
 
 static int cold_get(

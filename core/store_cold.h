@@ -1,10 +1,11 @@
 /* store_cold.h - a simulated cold store around a store, for tests. Only with -Dcrash_points=true.
  *
  * Floor 4. Archives must be thawed before they can be read; manifests are always ready. What has
- * been asked for is kept in files beside the store inside, so that it outlives programs, like the
- * service's own memory. Every request that a service would charge for is a line of the file
- * `requests` there: "thaw OBJECT TIER OFFSET LEN", "refused OBJECT", "lost OBJECT", "state OBJECT",
- * "get OBJECT OFFSET LEN". */
+ * been asked for outlives programs, like the service's own memory: every request that a service
+ * would charge for is a line of the file `requests` in a folder beside the store inside: "thaw
+ * OBJECT TIER OFFSET LEN ASKED READY UNTIL" (times in ns; READY 0: never), "refused OBJECT", "lost
+ * OBJECT", "state OBJECT", "get OBJECT OFFSET LEN". A test adds "forgotten OBJECT", which ends what
+ * was thawed. */
 #pragma once
 
 #include "base.h"
