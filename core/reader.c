@@ -20,6 +20,8 @@ struct reader {
 
         const struct catalog_volume *open; /* the volume that `seal` reads */
         struct seal_reader *seal;
+        uint8_t *head; /* its first bytes, as they were fetched for its header */
+        size_t head_len;
 
         struct catalog_block block; /* the one that `data` holds; tar_len 0: none */
         unsigned bad_volume;        /* the last one that could not be opened, and why; 0: none */
@@ -31,12 +33,32 @@ struct reader {
         uint64_t fetched;
 };
 
+/* What is read first is the header, and more: frames begin in what came along. It is kept, so that
+ * no byte is fetched twice. Without memory for it, some are. */
+static void keep_head(struct reader *r, const void *data, size_t len)
+{
+        if (r->head_len > 0 || len > SEAL_HEADER_MAX)
+                return;
+        if (!r->head && !(r->head = malloc(SEAL_HEADER_MAX)))
+                return;
+        memcpy(r->head, data, len);
+        r->head_len = len;
+}
+
 static int fetch(void *ctx, void *data, size_t len, uint64_t offset, struct err *e)
 {
         struct reader *r = ctx;
-        int q = store_get(r->store, r->open->object, data, len, offset, e);
+        size_t had = offset < r->head_len ? MIN(len, r->head_len - (size_t)offset) : 0;
+        int q = 0;
+        if (had > 0)
+                memcpy(data, r->head + offset, had);
+        if (had < len)
+                q = store_get(r->store, r->open->object, (uint8_t *)data + had, len - had,
+                        offset + had, e);
         if (q == 0)
-                r->fetched += len;
+                r->fetched += len - had;
+        if (q == 0 && offset == 0)
+                keep_head(r, data, len);
         return q;
 }
 
@@ -63,6 +85,7 @@ void reader_free(struct reader *r)
                 return;
         seal_reader_free(r->seal);
         free(r->volumes);
+        free(r->head);
         free(r->data);
         free(r->packed);
         free(r);
@@ -92,6 +115,7 @@ static int try_volume(struct reader *r, unsigned number, struct err *e)
         seal_reader_free(r->seal);
         r->seal = NULL;
         r->open = NULL;
+        r->head_len = 0;
         for (size_t i = 0; i < r->n_volumes; i++)
                 if (r->volumes[i].number == number)
                         r->open = &r->volumes[i];

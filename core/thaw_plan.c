@@ -154,7 +154,7 @@ static int open_object(struct ranges *r, unsigned number)
         (void)snprintf(r->object->name, sizeof r->object->name, "%s", v->object); /* as long */
         r->header = v->size - MIN(v->size, seal_wire_size(0, v->plain_size));
         r->object->fetch = MIN(v->size, (uint64_t)SEAL_HEADER_MAX); /* how the header is read */
-        r->fetched_to = r->header;
+        r->fetched_to = r->object->fetch;
         return 0;
 }
 

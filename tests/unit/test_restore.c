@@ -118,6 +118,19 @@ static void a_folder_fetches_no_block_twice(void **state)
         tree_sh("diff -r $T/copy/a $T/back/a && test ! -e $T/back/b");
 }
 
+static void a_small_archive_is_fetched_once(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "head -c 150000 /dev/urandom >a; head -c 40000 /dev/urandom >b; "
+                        "cp -a . $T/copy");
+        struct restore_progress p = {0};
+        assert_int_equal(restore(h, NULL, &p), 0);
+        print_message("%llu of %llu fetched\n", (unsigned long long)p.fetched,
+                (unsigned long long)h->a.stored_bytes);
+        assert_true(p.fetched > 190000 && p.fetched <= h->a.stored_bytes);
+        tree_sh("diff -r $T/copy $T/back");
+}
+
 static void a_file_over_a_cut_between_volumes_comes_back(void **state)
 {
         struct home *h = *state;
@@ -302,6 +315,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(one_file_fetches_its_blocks_and_at_most_three_mib),
                 TEST(a_folder_fetches_no_block_twice),
+                TEST(a_small_archive_is_fetched_once),
                 TEST_VOLUMES(a_file_over_a_cut_between_volumes_comes_back),
                 TEST(what_is_not_in_the_archive_is_named_before_anything_is_written),
                 TEST(folders_on_the_way_are_as_they_were),
