@@ -238,13 +238,15 @@ int cost_retrieve(const struct cost_prices *p, const char *name, const char *tie
         const json_t *all = json_object_get(cls, "tiers"), *t = json_object_get(all, tier);
         if (!t && json_object_size(all) > 0)
                 return -EOPNOTSUPP;
-        o.sum.usd = (double)what->thawed / GB * figure(cls, t, "gb", &o.sum) +
-                    (double)what->objects / 1000 * figure(cls, t, "requests_1000", &o.sum) +
-                    (double)what->fetched / GB *
-                            json_number_value(json_object_get(p->root, "egress_gb"));
         const json_t *hours = json_object_get(t, "hours");
         o.soonest = (int64_t)(json_number_value(json_array_get(hours, 0)) * 3600e9);
         o.latest = (int64_t)(json_number_value(json_array_get(hours, 1)) * 3600e9);
+        /* a class that is read at once charges for what is read, not for whole objects */
+        uint64_t charged = o.latest > 0 ? what->thawed : what->fetched;
+        o.sum.usd = (double)charged / GB * figure(cls, t, "gb", &o.sum) +
+                    (double)what->objects / 1000 * figure(cls, t, "requests_1000", &o.sum) +
+                    (double)what->fetched / GB *
+                            json_number_value(json_object_get(p->root, "egress_gb"));
         o.time_unverified = is_unverified(cls, "hours");
         *ret = o;
         return 0;

@@ -50,7 +50,8 @@ int cost_early(const struct cost_prices *p, const char *cls, uint64_t objects, u
 
 struct cost_retrieval {
         uint64_t objects; /* to be thawed */
-        uint64_t thawed;  /* bytes that the store makes readable: it charges for these */
+        uint64_t thawed;  /* bytes that the store makes readable: it charges for these, unless it
+                             takes no time; then for what is fetched */
         uint64_t fetched; /* bytes that leave the store */
 };
 struct cost_offer {

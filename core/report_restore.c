@@ -36,21 +36,16 @@ static void add_tier(struct buf *b, const struct cost_prices *prices, const char
         buf_adds(b, usual ? "   <- if no tier is named\n" : "\n");
 }
 
-static int add_tiers(struct buf *b, const struct config *config, const struct catalog_archive *a,
-        const struct cost_retrieval *what, struct err *e)
+static void add_tiers(struct buf *b, const struct config *config, const struct cost_prices *prices,
+        const char *cls, const struct cost_retrieval *what)
 {
-        const char *cls = cost_class(a->store_url, a->storage_class);
-        _cleanup_(cost_freep) struct cost_prices *prices = NULL;
         if (!cls) {
                 buf_adds(b, "    at once, and it costs nothing: the files can be read now\n");
-                return 0;
+                return;
         }
-        int q = cost_load(config->file, &prices, e);
-        if (q < 0)
-                return q;
         if (!cost_knows(prices, cls)) {
                 buf_addf(b, "    no price is known for %s\n", cls);
-                return 0;
+                return;
         }
         for (size_t k = 0; cost_tier(k); k++)
                 add_tier(b, prices, cls, cost_tier(k), what,
@@ -59,20 +54,37 @@ static int add_tiers(struct buf *b, const struct config *config, const struct ca
                 "    An estimate by the list prices of %s (%s), egress included; (unverified): "
                 "not checked against the source.\n",
                 cost_date(prices), cost_source(prices));
-        return 0;
+}
+
+/* Some classes are read at once, and a folder thaws nothing. */
+static bool must_thaw(const struct cost_prices *prices, const char *cls)
+{
+        const struct cost_retrieval none = {0};
+        struct cost_offer o;
+        for (size_t k = 0; cls && cost_tier(k); k++)
+                if (cost_retrieve(prices, cls, cost_tier(k), &none, &o) == 0 && o.latest > 0)
+                        return true;
+        return false;
 }
 
 int report_restore_quote(const struct config *config, const struct catalog_archive *a,
         const struct thaw_plan *plan, struct buf *ret, struct err *e)
 {
+        const char *cls = cost_class(a->store_url, a->storage_class);
+        _cleanup_(cost_freep) struct cost_prices *prices = NULL;
         struct cost_retrieval what;
+        int q = cls ? cost_load(config->file, &prices, e) : 0;
+        if (q < 0)
+                return q;
         thaw_amount(a, plan, &what);
         buf_addf(ret, "%s: %s, %s\n", a->name, WORDS(plan->n_files, "file", NULL),
                 BYTES(plan->bytes));
-        buf_addf(ret, "    fetches %s of %s (%s to be thawed)\n", BYTES(plan->fetch),
-                WORDS(plan->n, "object", NULL), BYTES(what.thawed));
-        int q = add_tiers(ret, config, a, &what, e);
-        return q == 0 && buf_oom(ret) ? err_oom(e) : q;
+        buf_addf(ret, "    fetches %s of %s", BYTES(plan->fetch), WORDS(plan->n, "object", NULL));
+        if (must_thaw(prices, cls))
+                buf_addf(ret, " (%s to be thawed)", BYTES(what.thawed));
+        buf_addc(ret, '\n');
+        add_tiers(ret, config, prices, cls, &what);
+        return buf_oom(ret) ? err_oom(e) : 0;
 }
 
 /* ---- restores that are going on ---- */

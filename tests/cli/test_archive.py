@@ -411,6 +411,7 @@ class Restore(ArchiveCase):
         names, quote = r.out.split("\n\n")
         self.assertEqual(names.splitlines(), [self.inside(n) for n in ("src/deep", "src/deep/er", "src/deep/er/b.bin")])
         self.assertIn("it costs nothing", quote)
+        self.assertIn(" of 1 object\n", quote)  # a folder thaws nothing
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
     def test_modes_times_and_holes_come_back(self):

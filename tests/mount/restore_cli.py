@@ -68,7 +68,7 @@ class Cold(MountCase):
     def test_dry_run_tells_the_price_and_asks_nothing(self):
         m = self.cold()
         r = self.cli(m, 0, "restore", "latest", "--dry-run")
-        self.assertIn("fetches ", r.stdout)
+        self.assertRegex(r.stdout, "fetches .* to be thawed")
         self.assertIn("bulk       ready after 12 h to 48 h", r.stdout)
         self.assertIn("USD", r.stdout)
         self.assertEqual(self.asked(m), [])
