@@ -72,6 +72,16 @@ def tail(path, lines=40):
             say('    ' + line.rstrip())
 
 
+def is_configured(folder):
+    """Whether it is a build folder of these sources: a copied checkout brings that of the one it was copied from."""
+    try:
+        with open(os.path.join(folder, 'meson-info', 'meson-info.json')) as f:
+            source = json.load(f)['directories']['source']
+    except (OSError, ValueError, KeyError):
+        return False
+    return os.path.realpath(source) == os.path.realpath(TOP) and os.path.exists(os.path.join(folder, 'build.ninja'))
+
+
 def build(name, options, tally):
     """Configures and compiles one kind of build. Returns its folder, or None."""
     folder = os.path.join(TOP, 'build', 'check-' + name)
@@ -80,7 +90,7 @@ def build(name, options, tally):
     say(f'== {name}: building')
     started = time.monotonic()
     options = ['-Dwerror=true', '-Dcrash_points=true'] + options
-    if not os.path.exists(os.path.join(folder, 'build.ninja')):
+    if not is_configured(folder):
         shutil.rmtree(folder, ignore_errors=True)
         if run(['meson', 'setup', folder] + options, log=log) != 0:
             tail(log)
