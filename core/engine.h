@@ -90,7 +90,7 @@ int engine_commit_seal(struct engine *g, const char *id, struct err *e);
 struct buf;
 /* `whole`: all that is staged is counted (up to a million entries); else only a little, since a
  * commit asks for the attributes of the file first, and must not wait. What was made within the
- * last second is given again, so that size and content agree. */
+ * last second is given again while nothing has changed, so that size and content agree. */
 int engine_commit_help(struct engine *g, bool whole, struct buf *ret, struct err *e);
 /* Words for the last refusal by this engine, for `.commit` and `.status`; "" when none. */
 void engine_note_refusal(struct engine *g, const char *text);

@@ -188,8 +188,7 @@ int engine_commit_seal(struct engine *g, const char *id, struct err *e)
         if (lock >= 0)
                 jobs_unlock(g, id, lock, false); /* the worker takes it */
         jobs_poke(g);
-        if (g->on_change)
-                g->on_change(g->on_change_ctx, id);
+        jobs_changed(g, id);
         return q;
 }
 
@@ -365,12 +364,21 @@ static int make_help(
         return buf_oom(b) ? err_oom(e) : 0;
 }
 
+/* Under g->lock. Who reads it is told of what is staged now; for its size alone nothing is walked
+ * again within a second, however much is being copied. */
+static bool help_is_fresh(const struct engine *g, bool whole)
+{
+        if (!g->help_made || clock_monotonic() - g->help_made >= HELP_KEPT_NS)
+                return false;
+        return !whole || (g->help_whole && g->help_changes == staging_changes(g->staging));
+}
+
 /* Looking at the file asks for its size and then reads it: one walk serves both. */
 int engine_commit_help(struct engine *g, bool whole, struct buf *ret, struct err *e)
 {
+        uint64_t changes = staging_changes(g->staging);
         pthread_mutex_lock(&g->lock);
-        bool fresh = g->help_made && clock_monotonic() - g->help_made < HELP_KEPT_NS &&
-                     (g->help_whole || !whole);
+        bool fresh = help_is_fresh(g, whole);
         if (fresh)
                 buf_add(ret, buf_str(&g->help), g->help.len);
         pthread_mutex_unlock(&g->lock);
@@ -387,6 +395,7 @@ int engine_commit_help(struct engine *g, bool whole, struct buf *ret, struct err
         buf_reset(&g->help);
         buf_add(&g->help, buf_str(&b), b.len);
         g->help_made = clock_monotonic();
+        g->help_changes = changes;
         g->help_whole = counted || whole;
         pthread_mutex_unlock(&g->lock);
         buf_add(ret, buf_str(&b), b.len);

@@ -34,7 +34,8 @@ struct engine {
         struct buf refusal;
         struct buf help; /* the last help text, for a second or two */
         int64_t help_made;
-        bool help_whole; /* it counts everything */
+        uint64_t help_changes; /* staging_changes() when it was made */
+        bool help_whole;       /* it counts everything */
 
         struct content_service *content; /* or NULL until it is needed */
         struct keyring *keyring;

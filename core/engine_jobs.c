@@ -53,6 +53,7 @@ void jobs_changed(void *ctx, const char *id)
         pthread_mutex_lock(&g->lock);
         void (*fn)(void *, const char *) = g->on_change;
         void *fn_ctx = g->on_change_ctx;
+        g->help_made = 0;
         pthread_mutex_unlock(&g->lock);
         if (fn)
                 fn(fn_ctx, id);

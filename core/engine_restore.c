@@ -113,8 +113,7 @@ int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_
         if (!old)
                 note_request(c, &r);
         restores_poke(g);
-        if (g->on_change)
-                g->on_change(g->on_change_ctx, a.id);
+        jobs_changed(g, a.id);
         *ret_row = r.row;
         if (ret_old)
                 *ret_old = old;

@@ -108,7 +108,13 @@ void staging_enter(struct staging *s)
 
 void staging_leave(struct staging *s)
 {
+        atomic_fetch_add_explicit(&s->changes, 1, memory_order_relaxed);
         pthread_rwlock_unlock(&s->freeze);
+}
+
+uint64_t staging_changes(const struct staging *s)
+{
+        return atomic_load_explicit(&s->changes, memory_order_relaxed);
 }
 
 /* ---- freezing ---- */
@@ -168,6 +174,7 @@ static int exchange(
                 q = err_errno(e, -errno, "cannot freeze the staging area");
         if (q == 0 && h->frozen)
                 h->frozen(h->ctx);
+        atomic_fetch_add_explicit(&s->changes, 1, memory_order_relaxed);
         pthread_rwlock_unlock(&s->freeze);
         return q;
 }

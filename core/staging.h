@@ -31,6 +31,9 @@ int staging_open_current(const struct staging *s, int *ret_fd, struct err *e);
 
 void staging_enter(struct staging *s);
 void staging_leave(struct staging *s);
+/* Grows with every change that this process made to the live tree, once it is done: what was
+ * counted under the same number still holds. */
+uint64_t staging_changes(const struct staging *s);
 
 /* What would stand in the way of a commit, without walking the tree: -ENODATA nothing is staged,
  * -ENOENT a link at the top has no target (relative targets are resolved against `mountpoint`; the

@@ -10,4 +10,5 @@ struct staging {
         int fd;   /* O_PATH */
         int sync; /* O_RDONLY, for fsync */
         pthread_rwlock_t freeze;
+        atomic_uint_least64_t changes;
 };

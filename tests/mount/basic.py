@@ -70,6 +70,18 @@ class Basic(MountCase):
         self.assertEqual(r.returncode, 0, r.stdout)
         self.assertEqual(len(r.stdout.splitlines()), 2)
 
+    def test_reading_commit_counts_what_is_staged_now(self):
+        m = self.mount()
+        self.assertIn("staged now: nothing", m.read(".commit"))
+        for n in range(1, 4):  # each at once after the last: nothing of an older count may be shown
+            m.write("d%d/file" % n, "x" * 1000)
+            word = lambda what: "%d %s%s" % (n, what, "s" * (n > 1))  # noqa: E731
+            self.assertIn("staged now: %s, %s, 0 links, %d.0 kB" % (word("file"), word("folder"), n), m.read(".commit"))
+        m.commit("counted")
+        said = m.read(".commit")
+        self.assertIn("staged now: nothing", said)
+        self.assertIn("counted is ", said)
+
     def test_virtual_files_tell_their_exact_size(self):
         m = self.staged()
         m.commit()
