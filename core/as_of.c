@@ -6,10 +6,6 @@
 #include "store.h"
 #include "stores.h"
 
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 /* ---- dates ---- */
@@ -79,7 +75,6 @@ struct work {
         size_t n;
         uint64_t *offsets; /* of the members wanted of the archive that is read, ascending */
         size_t n_offsets, cap;
-        int root; /* the folder */
         struct err *e;
 };
 
@@ -89,7 +84,6 @@ static void work_done(struct work *w)
                 free(w->bases[i]);
         free(w->bases);
         free(w->offsets);
-        base_closep(&w->root);
 }
 
 static int note_base(void *ctx, const char *id, uint64_t members _unused_)
@@ -160,47 +154,16 @@ static int restore_base(struct work *w, const char *id)
         return q < 0 ? q : 0;
 }
 
-/* Files of newer archives have come into folders of older ones: their times are set once more. */
-static int settle_folder(void *ctx, const char *base _unused_, const struct catalog_member *m)
-{
-        struct work *w = ctx;
-        if (m->type != 'd')
-                return 0;
-        struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-        _cleanup_close_ int fd = (int)syscall(SYS_openat2, w->root, m->path, &how, sizeof how);
-        if (fd < 0)
-                return 0; /* without rights for its owner: its time is of no use to him */
-        int64_t s = m->mtime / CLOCK_NSEC - (m->mtime % CLOCK_NSEC < 0);
-        const struct timespec t[2] = {
-                {.tv_nsec = UTIME_OMIT}, {.tv_sec = s, .tv_nsec = m->mtime - s * CLOCK_NSEC}};
-        if (futimens(fd, t) < 0) {
-                w->done.warnings++;
-                if (w->params->warn)
-                        w->params->warn(w->params->ctx, m->path, "its time could not be set");
-        }
-        return 0;
-}
-
-static int settle_folders(struct work *w)
-{
-        w->root = open(w->params->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (w->root < 0)
-                return err_errno(w->e, -errno, "cannot open %s", w->params->to);
-        return catalog_asof_each(w->c, NULL, settle_folder, w, w->e);
-}
-
 int as_of_run(const struct config *config, struct catalog *c, int64_t when,
         const struct restore_params *params, struct restore_progress *ret, unsigned *ret_archives,
         struct err *e)
 {
-        _cleanup_(work_done) struct work w = {
-                .config = config, .c = c, .params = params, .root = -EBADF, .e = e};
+        _cleanup_(work_done) struct work w = {.config = config, .c = c, .params = params, .e = e};
         int q = as_of_look(c, when, params->paths, note_base, &w, &w.done, e);
         for (size_t i = 0; q == 0 && i < w.n; i++)
                 q = restore_base(&w, w.bases[i]);
         if (q == 0)
-                q = settle_folders(&w);
+                q = as_of_folders(c, params, &w.done.warnings, e);
         if (ret)
                 *ret = w.done;
         if (ret_archives)

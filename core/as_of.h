@@ -23,6 +23,12 @@ int as_of_look(struct catalog *c, int64_t when, const char *const *paths,
         int (*archive)(void *ctx, const char *id, uint64_t members), void *ctx,
         struct restore_progress *ret, struct err *e);
 
+/* After as_of_look(), once the files are there: makes the folders that are missing below
+ * params->to, and gives all their owner (for root), mode and time. What cannot be set is told to
+ * params->warn and counted in *warnings. */
+int as_of_folders(
+        struct catalog *c, const struct restore_params *params, uint64_t *warnings, struct err *e);
+
 /* params->paths must not be NULL. The results of restore_run(); -EREMOTE names an archive that must
  * be thawed first. ret_archives (NULL allowed): from how many archives it came. */
 int as_of_run(const struct config *config, struct catalog *c, int64_t when,

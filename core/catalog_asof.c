@@ -256,20 +256,39 @@ int catalog_asof_bases(struct catalog *c,
         return r;
 }
 
+#define COLLECTED                                                                                  \
+        "SELECT " MEMBER_COLUMNS                                                                   \
+        ", s.base, s.path FROM temp.asof AS s JOIN member AS m ON m.row = s.member "
+
+static int each_collected(struct query *q, catalog_unchanged_fn each, void *ctx, struct err *e)
+{
+        int r = 0;
+        while (r == 0 && (r = query_step(q, e)) > 0) {
+                struct catalog_member m;
+                member_of(q, &m);
+                m.path = query_text(q, 15);
+                r = each(ctx, query_text(q, 14), &m);
+        }
+        return r;
+}
+
 int catalog_asof_each(
         struct catalog *c, const char *base, catalog_unchanged_fn each, void *ctx, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
-                "SELECT " MEMBER_COLUMNS ", s.base, s.path FROM temp.asof AS s JOIN member AS m ON "
-                "m.row = s.member WHERE ?1 "
-                "= '' OR s.base = ?1 ORDER BY s.base, s.tar_offset",
-                "s", base ? base : "");
-        while (r == 0 && (r = query_step(&q, e)) > 0) {
-                struct catalog_member m;
-                member_of(&q, &m);
-                m.path = query_text(&q, 15);
-                r = each(ctx, query_text(&q, 14), &m);
-        }
-        return r;
+                COLLECTED "WHERE ?1 = '' OR s.base = ?1 ORDER BY s.base, s.tar_offset", "s",
+                base ? base : "");
+        return r < 0 ? r : each_collected(&q, each, ctx, e);
+}
+
+int catalog_asof_folders(
+        struct catalog *c, bool inner_first, catalog_unchanged_fn each, void *ctx, struct err *e)
+{
+        _cleanup_query_ struct query q = {0};
+        int r = query_open(&q, c, e,
+                inner_first ? COLLECTED "WHERE m.kind = 'd' ORDER BY s.path DESC"
+                            : COLLECTED "WHERE m.kind = 'd' ORDER BY s.path",
+                "");
+        return r < 0 ? r : each_collected(&q, each, ctx, e);
 }

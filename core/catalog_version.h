@@ -78,6 +78,10 @@ int catalog_asof_bases(struct catalog *c,
 int catalog_asof_each(
         struct catalog *c, const char *base, catalog_unchanged_fn each, void *ctx, struct err *e);
 
+/* The folders among what was collected, by path; `inner_first`: a folder after what is in it. */
+int catalog_asof_folders(
+        struct catalog *c, bool inner_first, catalog_unchanged_fn each, void *ctx, struct err *e);
+
 /* ---- what it was made from ---- */
 
 struct catalog_run {

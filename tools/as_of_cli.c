@@ -141,6 +141,20 @@ static int ask_part(struct parts *l, struct part *p, const char *to, bool wait, 
         return q;
 }
 
+/* Records bring files; all is settled when the last of them has come. */
+static int settle_folders(struct cli *cli, int64_t when, const char *const *paths, const char *to,
+        int status, struct err *e)
+{
+        struct work w = {.cli = cli};
+        const struct restore_params p = {.to = to, .warn = warn, .ctx = &w};
+        struct restore_progress seen = {0};
+        uint64_t warnings = 0;
+        int q = as_of_look(cli->catalog, when, paths, NULL, NULL, &seen, e);
+        if (q == 0)
+                q = as_of_folders(cli->catalog, &p, &warnings, e);
+        return q < 0 ? q : warnings > 0 ? CLI_WARNINGS : status;
+}
+
 /* All are asked for before any is waited for: they thaw side by side. */
 static int restore_cold(
         struct cli *cli, int64_t when, const char *const *paths, const char *to, struct err *e)
@@ -158,7 +172,9 @@ static int restore_cold(
                         q = ask_part(&l, &l.v[i], to, true, e);
         for (size_t i = 0; i < l.n; i++)
                 worst = MAX(worst, l.v[i].status);
-        return q < 0 ? q : worst;
+        if (q < 0 || worst == CLI_UNFINISHED)
+                return q < 0 ? q : worst;
+        return settle_folders(cli, when, paths, to, worst, e);
 }
 
 struct stores_seen {

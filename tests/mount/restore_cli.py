@@ -49,20 +49,34 @@ class Cold(MountCase):
                     found[name[name.index("source/") + 7:]] = f.read()
         return found
 
+    def folders(self, top):
+        """{path: (mode, ns mtime)} of every folder."""
+        found = {}
+        for path, _, _ in os.walk(top):
+            st = os.stat(path)
+            found[os.path.relpath(path, top)] = (oct(st.st_mode), st.st_mtime_ns)
+        return found
+
     def test_tree_of_several_cold_archives_comes_back_as_it_was(self):
         m = self.cold()
         source = os.path.join(self.folder, "source")
+        os.makedirs(os.path.join(source, "a", "nothing", "in it"))
+        os.chmod(os.path.join(source, "a", "nothing"), 0o555)
+        os.chmod(os.path.join(source, "a"), 0o750)
         for n in self.want:
             os.utime(os.path.join(source, n), (1700000000, 1700000000))
         self.cli(m, 0, "backup", "-c", "-m", "settled", source)
         self.want["b"] = b"newer"
         with open(os.path.join(source, "b"), "wb") as f:
             f.write(self.want["b"])
+        for path, _, _ in os.walk(source):
+            os.utime(path, ns=(0, 1600000000123456789 + len(path)))
         self.cli(m, 0, "backup", "-c", "-m", "changed", source)
         self.cli(m, 4, "restore", "--as-of", "2100-01-01", "--to", "back", source)
         self.assertEqual(len(self.asked(m)), 2)
         self.cli(m, 0, "restore", "--as-of", "2100-01-01", "--to", "back", "--wait", source)
         self.assertEqual(self.find("back"), self.want)
+        self.assertEqual(self.folders(os.path.join(self.folder, "back", self.top)), self.folders(source))
         self.assertEqual(len(self.asked(m)), 2)
 
     def test_dry_run_tells_the_price_and_asks_nothing(self):
