@@ -53,6 +53,9 @@ static void frozen(void *ctx, const char *id)
 {
         const struct hooks *h = ctx;
         root_frozen(h->m);
+        pthread_mutex_lock(&h->m->vtree->lock);
+        h->m->vtree->frozen = clock_now();
+        pthread_mutex_unlock(&h->m->vtree->lock);
         keep_editors_files(h->m, id);
 }
 

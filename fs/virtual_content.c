@@ -189,6 +189,18 @@ static int archive_attr(struct mount *m, const struct vnode *v, struct stat *st,
         return q;
 }
 
+/* An editor that sees a new time asks whether to write over somebody else's change: what `.commit`
+ * shows changes with everything that is staged, but there is nothing to write over in it. */
+static int64_t last_changed(struct mount *m, const struct vnode *v, const struct buf *text)
+{
+        if (v->kind != V_COMMIT && v->kind != V_JOB_COMMIT)
+                return v->id ? clock_now() : vtree_since(m->vtree, v->kind, text);
+        pthread_mutex_lock(&m->vtree->lock);
+        int64_t at = m->vtree->frozen;
+        pthread_mutex_unlock(&m->vtree->lock);
+        return at;
+}
+
 int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struct err *e)
 {
         if (v->kind == V_MEMBER) {
@@ -215,6 +227,6 @@ int content_attr(struct mount *m, const struct vnode *v, struct stat *ret, struc
         _cleanup_buf_ struct buf b = BUF_INIT;
         int q = content_render(m, v, &b, e);
         ret->st_size = (off_t)b.len;
-        set_time(ret, v->id ? clock_now() : vtree_since(m->vtree, v->kind, &b));
+        set_time(ret, last_changed(m, v, &b));
         return q;
 }

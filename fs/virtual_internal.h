@@ -57,6 +57,7 @@ struct vtree {
         int64_t hidden_until; /* `.commit`; monotonic ns */
         char *read[4];        /* what `.commit` has shown lately, the newest first */
         int64_t changed;      /* when an archive last changed; ns since 1970 */
+        int64_t frozen;       /* when what was staged last became an archive, or the mount began */
         struct {
                 uint64_t hash;
                 int64_t since;

@@ -9,7 +9,7 @@ int vtree_new(struct mount *m, struct vtree **ret, struct err *e)
         if (!t)
                 return err_oom(e);
         t->m = m;
-        t->changed = clock_now();
+        t->changed = t->frozen = clock_now();
         pthread_mutex_init(&t->lock, NULL);
         *ret = t;
         return 0;
