@@ -106,7 +106,7 @@ if __name__ == "__main__":
         self.assertEqual(self.call(sys.executable, script), ('', ''))
         [entry] = self.entries().values()
         self.assertEqual([f['abs_path'] for f in entry['files']],
-                         [self.path(n) for n in ('bugging/bug1.sh', 'scripts/a.sh', 'view.sh')])
+                         [self.path(n) for n in ('view.sh', 'scripts/a.sh', 'bugging/bug1.sh')])
         self.assertEqual((entry['compression'], entry['descryption']), ('bzip2', 'shell scripts archive'))
         self.assertEqual(self.archive('latest')['compression'], 'zstd')
 
@@ -119,7 +119,13 @@ if __name__ == "__main__":
         self.assertTrue(all(n.startswith('agl_') and n + '(' in header for n in names), names)
         self.assertEqual(len(names), 14)
 
-    def test_two_processes_of_four_threads_make_forty_archives(self):
+    def test_two_processes_of_four_threads_make_forty_archives_one_after_the_other(self):
+        self.make_forty(threads=4, times=5)
+
+    def test_forty_backups_that_two_processes_start_in_the_same_second_are_all_there(self):
+        self.make_forty(threads=20, times=1)
+
+    def make_forty(self, threads, times):
         self.configure(COMPRESSION='zstd', COMPRESSION_WORKERS=1, JSON_DATABASE=self.log)
         program = self.compile(os.path.join(TOP, 'tests', 'job', 'many.c'))
         path = self.write('a', 'a' * 1000)
@@ -138,7 +144,8 @@ if __name__ == "__main__":
         reader = threading.Thread(target=poll, daemon=True)
         self.addCleanup(over.set)
         reader.start()
-        processes = [subprocess.Popen([program, '4', '5', path], env=self.environment(), stdout=subprocess.PIPE,
+        at = str(int(time.time()) + 2)
+        processes = [subprocess.Popen([program, str(threads), str(times), at, path], env=self.environment(), stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, text=True) for _ in range(2)]
         for p in processes:
             out = p.communicate(timeout=280)[0]
