@@ -39,8 +39,9 @@ void agl_free(void *p);
 /* ---- the one call ---- */
 
 /* Archives the files, and what the globs find (as Python's glob module does it, ** too), under the
- * configuration at the default place. Both lists end with NULL, and NULL stands for none. 0 stored,
- * 1 stored with warnings or without some of it. */
+ * configuration at the default place. Both lists end with NULL, and NULL stands for none. Blocks
+ * until it is stored. 0 stored, 1 stored with warnings or without some of it: a file that is not
+ * there does not keep the others from being stored. Errors as in agl_backup(). */
 int agl_auto_glacier(const char *const *files, const char *const *globs, const char *description,
         struct agl_error *error);
 
@@ -87,9 +88,10 @@ struct agl_job {
         void (*message)(void *ctx, const char *text); /* what a program may want to tell */
         void *ctx;
 };
-/* Ends when the store has confirmed every byte. 0 stored; 1 with warnings or without some of it;
- * -EAGAIN it waits for something (a disk, the network): kept, a mount or the next command goes on
- * with it. ret_archive (NULL allowed): its name. */
+/* Ends when the store has confirmed every byte. 0 stored; 1 with warnings or without some of it:
+ * each is told to `message` at the end; -EINVAL the job, the configuration or the hook is wrong;
+ * -ENODATA no file was picked; -EAGAIN it waits for something (a disk, the network): kept, a mount
+ * or the next command goes on with it. ret_archive (NULL allowed): its name. */
 int agl_backup(
         struct agl *a, const struct agl_job *job, char **ret_archive, struct agl_error *error);
 /* A saved job, by name or file: autoglacier-job(5). Only progress, cancel, message and ctx of
@@ -119,7 +121,9 @@ struct agl_file {
         const char *archive; /* the id of the archive that holds it: of what had not changed, an
                                 older one */
 };
-/* What is in an archive: its name, id, "latest", or an unambiguous beginning. */
+/* What is in an archive: its name, id, "latest", or an unambiguous beginning. A folder before what
+ * is in it, by name; then, of an archive of only what changed, what had not. -ENOENT there is no
+ * such archive; -ENOTUNIQ several begin like that. `each` as in agl_archives(). */
 int agl_files(struct agl *a, const char *archive,
         int (*each)(void *ctx, const struct agl_file *file), void *ctx, struct agl_error *error);
 
@@ -138,8 +142,11 @@ struct agl_restore {
         void (*message)(void *ctx, const char *text);
         void *ctx;
 };
-/* 0; 1 with warnings; -EREMOTE a cold store must thaw it first; -ENOKEY no private key, or locked;
- * -EBADMSG damage. A file gets its name when its SHA-512 has been found right. */
+/* Of an archive of only what changed: what that archive itself holds. 0; 1 with warnings; -ENOENT,
+ * -ENOTUNIQ as in agl_files(), or a path is not in it, and then nothing was written; -EEXIST a file
+ * is in the way, and `overwrite` is 0; -ECANCELED; -EREMOTE a cold store must thaw it first;
+ * -ENOKEY no private key, or locked; -EBADMSG damage. A file gets its name when its SHA-512 has
+ * been found right. */
 int agl_restore(struct agl *a, const struct agl_restore *r, struct agl_error *error);
 
 #ifdef __cplusplus

@@ -165,10 +165,17 @@ static void call_init(struct call *k, const struct agl *a)
         pthread_condattr_destroy(&attr);
 }
 
+/* Each line is a message of its own. */
 static void say(const struct call *k, const char *text)
 {
-        if (k->job.message && *text)
-                k->job.message(k->job.ctx, text);
+        while (k->job.message && *text) {
+                size_t n = strcspn(text, "\n");
+                char line[ERR_TEXT_MAX];
+                (void)snprintf(line, sizeof line, "%.*s", (int)MIN(n, sizeof line), text); /* cut */
+                if (*line)
+                        k->job.message(k->job.ctx, line);
+                text += n + (text[n] != 0);
+        }
 }
 
 /* The job's own configuration, as a file would have it. */
@@ -324,29 +331,43 @@ static int execute(struct call *k, struct err *e)
         return k->result;
 }
 
-static int give_name(struct call *k, char **ret, struct err *e)
+static int give_name(struct call *k, struct catalog *c, char **ret, struct err *e)
 {
-        _cleanup_(catalog_closep) struct catalog *c = NULL;
         struct catalog_archive a = {0};
-        if (!ret)
-                return 0;
-        int q = engine_catalog(k->engine, &c, e);
-        if (q == 0)
-                q = catalog_archive_get(c, k->id, &a, e);
+        int q = catalog_archive_get(c, k->id, &a, e);
         if (q == 0)
                 *ret = steal(a.name);
         catalog_archive_done(&a);
         return q;
 }
 
+static int show_event(void *ctx, int64_t time _unused_, char level, const char *text)
+{
+        if (level == 'w')
+                say(ctx, text);
+        return 0;
+}
+
+/* It is there: what it is called, and what its log warns of. */
+static int tell(struct call *k, int q, char **ret_archive, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        int r = engine_catalog(k->engine, &c, e);
+        if (r == 0 && q > 0)
+                r = catalog_events(c, k->id, show_event, k, e);
+        if (r == 0 && ret_archive)
+                r = give_name(k, c, ret_archive, e);
+        return r;
+}
+
 static int finish(struct call *k, int q, char **ret_archive, struct err *e)
 {
         struct err late = {0};
         if (q >= 0 || q == -EAGAIN) {
-                int named = give_name(k, ret_archive, &late);
-                if (named < 0)
+                int told = tell(k, q, ret_archive, &late);
+                if (told < 0)
                         *e = late;
-                q = named < 0 ? named : q;
+                q = told < 0 ? told : q;
         }
         return q < 0 ? q : q > 0 || k->warned;
 }

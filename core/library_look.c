@@ -28,8 +28,12 @@ static void look_done(struct look *l)
 static int look_begin(struct look *l, const struct agl *a, struct err *e)
 {
         int q = config_load(a->config_file, &l->config, e);
-        if (q == 0)
-                q = engine_open(l->config, ENGINE_READ, NULL, &l->engine, e);
+        if (q < 0)
+                return q;
+        q = engine_open(l->config, ENGINE_READ, NULL, &l->engine, e);
+        if (q == -ENOENT)
+                return err_set(e, q, "nothing has been archived yet: there is no data folder %s",
+                        l->config->data);
         return q < 0 ? q : engine_catalog(l->engine, &l->catalog, e);
 }
 

@@ -1,5 +1,7 @@
 #include "restore_internal.h"
 
+#include "catalog_version.h"
+
 static bool below(const char *path, const char *asked)
 {
         size_t n = strlen(asked);
@@ -117,6 +119,24 @@ static int select_link_target(void *ctx, const struct catalog_member *m)
         return 0;
 }
 
+static int keep_base(void *ctx, const char *base, const struct catalog_member *m _unused_)
+{
+        return (*(char **)ctx = strdup(base)) ? 0 : -ENOMEM;
+}
+
+/* An archive of only what changed lists more than it holds. */
+static int not_here(struct work *w, const char *path, struct err *e)
+{
+        _cleanup_free_ char *base = NULL;
+        struct err ignored = {0};
+        if (catalog_state_lookup(w->catalog, w->a->id, path, keep_base, &base, &ignored) == 0)
+                return err_set(e, -ENOENT,
+                        "%s had not changed when %s was made, and lies in archive %s", path,
+                        w->a->name, base);
+        return err_set(e, -ENOENT, "%s is not in archive %s; autoglacier files %s lists what is",
+                path, w->a->name, w->a->name);
+}
+
 int restore_select(struct work *w, struct err *e)
 {
         int q = 0;
@@ -132,8 +152,6 @@ int restore_select(struct work *w, struct err *e)
                         &w->ranges, w->late.v[i].start, w->late.v[i].end - w->late.v[i].start, e);
         for (size_t i = 0; q == 0 && w->params->paths && w->params->paths[i]; i++)
                 if (!w->found[i])
-                        q = err_set(e, -ENOENT,
-                                "%s is not in archive %s; autoglacier files %s lists what is",
-                                w->params->paths[i], w->a->name, w->a->name);
+                        q = not_here(w, w->params->paths[i], e);
         return q;
 }

@@ -194,10 +194,9 @@ static void say_elsewhere(struct cli *cli, const struct catalog_archive *a)
         clock_iso(a->created, date);
         if (catalog_run_get(cli->catalog, a->id, &r, NULL) == 0 && r.n_unchanged > 0)
                 cli_say(cli,
-                        "%s had not changed then and lie in older archives; restore --as-of %s "
-                        "PATH "
+                        "%s in older archives, since nothing had changed; restore --as-of %s PATH "
                         "brings all of it",
-                        WORDS(r.n_unchanged, "file", NULL), date);
+                        WORDS(r.n_unchanged, "file lies", "files lie"), date);
         catalog_run_done(&r);
 }
 

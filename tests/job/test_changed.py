@@ -155,6 +155,12 @@ class Changed(JobCase):
         err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
         self.assertIn('nothing of', err)
 
+    def test_path_that_had_not_changed_is_told_where_it_is(self):
+        full = self.archive(self.backup())
+        name = self.backup('--changed')
+        err = self.run_it('restore', name, self.path('b/three').lstrip('/'), status=1)[1]
+        self.assertIn('had not changed when %s was made, and lies in archive %s' % (name, full['id']), err)
+
     def test_recovered_catalogue_knows_what_was_left_out(self):
         self.backup()
         self.write('a/two', 'another two')

@@ -154,6 +154,55 @@ static void canceled_backup_leaves_nothing(void **state)
         agl_close(a);
 }
 
+static void keep_message(void *ctx, const char *text)
+{
+        assert_null(strchr(text, '\n'));
+        if (strstr(text, "/none"))
+                (void)snprintf(ctx, 1200, "%s", text);
+}
+
+static void what_is_missing_is_told_and_the_rest_stored(void **state)
+{
+        const struct home *h = *state;
+        struct agl *a = NULL;
+        struct agl_error e;
+        char told[1200] = "", *name = NULL;
+        const char *files[] = {"/none", h->file, NULL};
+        const struct agl_job job = {.size = sizeof job,
+                .description = "lacks one",
+                .files = files,
+                .message = keep_message,
+                .ctx = told};
+        assert_int_equal(agl_open(NULL, &a, &e), 0);
+        assert_int_equal(agl_backup(a, &job, &name, &e), 1);
+        assert_non_null(strstr(told, "No such file"));
+        int n = 0;
+        assert_int_equal(agl_files(a, name, count_file, &n, &e), 0);
+        assert_int_equal(n, 1);
+        agl_free(name);
+        agl_close(a);
+}
+
+static void restore_replaces_nothing_unless_told_to(void **state)
+{
+        const struct home *h = *state;
+        struct agl *a = NULL;
+        struct agl_error e;
+        char to[80];
+        const char *files[] = {h->file, NULL};
+        (void)snprintf(to, sizeof to, "%s/to", h->path);
+        struct agl_restore r = {.size = sizeof r, .archive = "latest", .to = to};
+        assert_int_equal(agl_open(NULL, &a, &e), 0);
+        assert_int_equal(agl_restore(a, &r, &e), -ENOENT);
+        assert_non_null(strstr(e.text, "nothing has been archived yet"));
+        assert_int_equal(agl_auto_glacier(files, NULL, "x", &e), 0);
+        assert_int_equal(agl_restore(a, &r, &e), 0);
+        assert_int_equal(agl_restore(a, &r, &e), -EEXIST);
+        r.overwrite = 1;
+        assert_int_equal(agl_restore(a, &r, &e), 0);
+        agl_close(a);
+}
+
 static void struct_without_its_size_is_refused(void **state)
 {
         (void)state;
@@ -172,6 +221,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(threads_from_the_first_use_on_do_not_disturb_each_other),
                 T(canceled_backup_leaves_nothing),
+                T(what_is_missing_is_told_and_the_rest_stored),
+                T(restore_replaces_nothing_unless_told_to),
                 T(struct_without_its_size_is_refused),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
