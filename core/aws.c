@@ -232,7 +232,7 @@ static bool take_clock(struct aws *a, const struct aws_answer *r)
         time_t theirs = curl_getdate(date, NULL);
         if (theirs < 0)
                 return false;
-        int64_t skew = (int64_t)theirs * CLOCK_NSEC - clock_now(), old = atomic_load(&a->skew);
+        int64_t skew = clock_of(theirs, 0) - clock_now(), old = atomic_load(&a->skew);
         int64_t apart = skew > old ? skew - old : old - skew;
         if (apart < AGREES)
                 return false;

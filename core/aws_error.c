@@ -270,7 +270,7 @@ static int64_t asked_to_wait(const struct aws_answer *r)
         if (end != v && *end == 0)
                 return s > 0 && s < 86400 ? s * CLOCK_NSEC : 0;
         time_t t = curl_getdate(v, NULL);
-        int64_t wait = t < 0 ? 0 : (int64_t)t * CLOCK_NSEC - clock_now();
+        int64_t wait = t < 0 ? 0 : clock_of(t, 0) - clock_now();
         return MAX(wait, 0);
 }
 

@@ -3,11 +3,23 @@
 #include <inttypes.h>
 #include <time.h>
 
+/* One second less than fits: manifests hold no more (manifest_time_parse). */
+#define LAST_SECOND (INT64_MAX / CLOCK_NSEC - 1)
+
+int64_t clock_of(int64_t seconds, int64_t ns)
+{
+        if (seconds > LAST_SECOND)
+                return LAST_SECOND * CLOCK_NSEC + CLOCK_NSEC - 1;
+        if (seconds < -LAST_SECOND)
+                return -LAST_SECOND * CLOCK_NSEC;
+        return seconds * CLOCK_NSEC + ns;
+}
+
 static int64_t now(clockid_t id)
 {
         struct timespec ts;
         (void)clock_gettime(id, &ts); /* cannot fail for these clocks */
-        return (int64_t)ts.tv_sec * CLOCK_NSEC + ts.tv_nsec;
+        return clock_of(ts.tv_sec, ts.tv_nsec);
 }
 
 int64_t clock_now(void)
@@ -22,7 +34,7 @@ int64_t clock_monotonic(void)
 
 static int64_t floor_seconds(int64_t t)
 {
-        return t >= 0 ? t / CLOCK_NSEC : -((-t + CLOCK_NSEC - 1) / CLOCK_NSEC);
+        return t / CLOCK_NSEC - (t % CLOCK_NSEC < 0);
 }
 
 static void format(int64_t t, const char *fmt, char out[CLOCK_TEXT_MAX])

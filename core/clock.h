@@ -10,6 +10,12 @@
 int64_t clock_now(void);       /* wall clock, ns */
 int64_t clock_monotonic(void); /* for durations, ns; unrelated to clock_now() */
 
+/* Seconds and nanoseconds (0 to 999,999,999) as one number. What lies outside the years 1678 to
+ * 2262 becomes the first or last moment of them: times of files and answers of services can be
+ * anything.
+ */
+int64_t clock_of(int64_t seconds, int64_t ns);
+
 #define CLOCK_TEXT_MAX 40
 /* "2026-11-22T21:27:03Z" */
 void clock_iso(int64_t t, char out[CLOCK_TEXT_MAX]);

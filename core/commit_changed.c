@@ -189,7 +189,7 @@ static bool same_kind(const struct catalog_version *v, const struct stat *st)
 static bool same_stat(const struct catalog_version *v, const struct stat *st)
 {
         return same_kind(v, st) && v->m.ino == (uint64_t)st->st_ino &&
-               v->m.mtime == (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+               v->m.mtime == clock_of(st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
 static int keep_sum(void *ctx, const struct catalog_member *m)
@@ -278,5 +278,5 @@ int changed_pass(struct run *r, const struct gather_entry *g, struct err *e)
  * the filesystem's clock, and look the same. */
 bool changed_is_settled(const struct stat *st, int64_t now)
 {
-        return now - ((int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec) > SETTLED_NS;
+        return clock_of(st->st_mtim.tv_sec, st->st_mtim.tv_nsec) < now - SETTLED_NS;
 }

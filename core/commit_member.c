@@ -212,7 +212,7 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
                 .mode = st.st_mode & 07777,
                 .uid = st.st_uid,
                 .gid = st.st_gid,
-                .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+                .mtime = clock_of(st.st_mtim.tv_sec, st.st_mtim.tv_nsec),
                 .size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0,
                 .tar_offset = at,
                 .link = hardlink ? hardlink : m->link,

@@ -138,8 +138,7 @@ static int entry(void *ctx, const struct gather_entry *g, struct err *e)
         bool changed_since =
                 r->replay.path && S_ISREG(g->st.st_mode) &&
                 ((uint64_t)g->st.st_size != r->replay.size ||
-                        (int64_t)g->st.st_mtim.tv_sec * 1000000000 + g->st.st_mtim.tv_nsec !=
-                                r->replay.mtime);
+                        clock_of(g->st.st_mtim.tv_sec, g->st.st_mtim.tv_nsec) != r->replay.mtime);
         struct err why = {0};
         q = member_add(r, &m, &why);
         replayed(r);

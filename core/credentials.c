@@ -55,7 +55,7 @@ int credentials_set(struct credentials_keys *k, const char *access, const char *
 static int64_t parse_time(const char *s)
 {
         struct tm tm = {0};
-        return strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * CLOCK_NSEC : 0;
+        return strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? clock_of(timegm(&tm), 0) : 0;
 }
 
 int credentials_from_json(

@@ -102,7 +102,7 @@ int64_t glacier_time(const char *s)
                 for (end++; *end >= '0' && *end <= '9'; end++, unit /= 10)
                         ns += (*end - '0') * unit;
         }
-        return *end == 'Z' ? (int64_t)timegm(&tm) * CLOCK_NSEC + ns : 0;
+        return *end == 'Z' ? clock_of(timegm(&tm), ns) : 0;
 }
 
 /* ---- inventories ---- */

@@ -59,7 +59,7 @@ static bool parse_time(const char *s, int64_t *ret)
         if (*end == '.')
                 for (end++; *end >= '0' && *end <= '9'; end++, unit /= 10)
                         ns += (*end - '0') * unit;
-        *ret = (int64_t)seconds * CLOCK_NSEC + ns;
+        *ret = clock_of(seconds, ns);
         return *end == 0;
 }
 
@@ -243,7 +243,7 @@ static int64_t local_time(const char *s)
 {
         struct tm tm = {.tm_isdst = -1};
         const char *end = strptime(s, "%Y-%m-%d %H:%M:%S", &tm);
-        return end ? (int64_t)mktime(&tm) * CLOCK_NSEC : 0;
+        return end ? clock_of(mktime(&tm), 0) : 0;
 }
 
 /* As tar stores it: without the slashes in front, and without what would lead out. */

@@ -1,6 +1,7 @@
 #include "store_dir.h"
 
 #include "bytes.h"
+#include "clock.h"
 #include "crash.h"
 #include "io.h"
 
@@ -351,7 +352,7 @@ static struct store_state state_of(const struct stat *st)
 {
         return (struct store_state){.access = STORE_READY,
                 .size = (uint64_t)st->st_size,
-                .modified = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec};
+                .modified = clock_of(st->st_mtim.tv_sec, st->st_mtim.tv_nsec)};
 }
 
 static int dir_state(struct store *s, const char *name, struct store_state *ret, struct err *e)

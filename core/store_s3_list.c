@@ -31,7 +31,7 @@ struct page {
 static int64_t parse_iso(const char *s)
 {
         struct tm tm = {0};
-        return strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) * CLOCK_NSEC : 0;
+        return strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) ? clock_of(timegm(&tm), 0) : 0;
 }
 
 /* Keys come percent-encoded, since XML cannot hold all of them. */

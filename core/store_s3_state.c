@@ -43,7 +43,7 @@ void s3_parse_restore(const char *text, struct store_state *st)
         st->access = STORE_READY;
         if (quoted(text, "expiry-date", expiry, sizeof expiry)) {
                 time_t t = curl_getdate(expiry, NULL);
-                st->ready_until = t < 0 ? 0 : (int64_t)t * CLOCK_NSEC;
+                st->ready_until = t < 0 ? 0 : clock_of(t, 0);
                 if (st->ready_until && st->ready_until <= clock_now())
                         st->access = STORE_COLD; /* over, and not yet taken away */
         }
@@ -78,7 +78,7 @@ static struct store_state state_of(const struct s3_store *s, const struct http_a
         if (http_header(a, "Content-Length", v, sizeof v))
                 st.size = strtoull(v, NULL, 10);
         if (http_header(a, "Last-Modified", v, sizeof v))
-                st.modified = (int64_t)curl_getdate(v, NULL) * CLOCK_NSEC;
+                st.modified = clock_of(curl_getdate(v, NULL), 0);
         (void)snprintf(st.storage_class, sizeof st.storage_class, "%.31s",
                 http_header(a, "x-amz-storage-class", v, sizeof v) && *v ? v : S3_INDEX_CLASS);
         if (s3_is_cold(s, st.storage_class) || http_header(a, "x-amz-archive-status", v, sizeof v))

@@ -234,6 +234,21 @@ static void times_are_utc_and_exact(void **state _unused_)
         assert_string_equal(s, "1969-12-31T23:59:59.999999999Z");
 }
 
+static void times_outside_what_fits_become_the_first_or_last_moment(void **state _unused_)
+{
+        char s[CLOCK_TEXT_MAX];
+        assert_true(clock_of(1795383623, 5) == 1795383623 * CLOCK_NSEC + 5);
+        assert_true(clock_of(-1, CLOCK_NSEC - 1) == -1);
+        clock_iso(clock_of(INT64_MAX, 0), s);
+        assert_string_equal(s, "2262-04-11T23:47:15Z");
+        clock_iso(clock_of(70137964800, 0), s); /* a service's answer, in the year 4192 */
+        assert_string_equal(s, "2262-04-11T23:47:15Z");
+        clock_iso(clock_of(INT64_MIN, 0), s);
+        assert_string_equal(s, "1677-09-21T00:12:45Z");
+        clock_iso(INT64_MIN, s);
+        assert_string_equal(s, "1677-09-21T00:12:43Z");
+}
+
 static void sizes_and_spans_are_readable(void **state _unused_)
 {
         static const struct {
@@ -297,6 +312,7 @@ int main(void)
                 IN_FOLDER(folders_are_made_with_their_parents),
                 IN_FOLDER(a_lock_is_held_until_its_descriptor_is_closed),
                 cmocka_unit_test(times_are_utc_and_exact),
+                cmocka_unit_test(times_outside_what_fits_become_the_first_or_last_moment),
                 cmocka_unit_test(sizes_and_spans_are_readable),
                 cmocka_unit_test(durations_are_checked),
                 cmocka_unit_test(a_secret_is_terminated_and_compared),
