@@ -31,10 +31,12 @@ int passthrough_fd(const struct fuse_file_info *fi)
         return handle_of(fi)->fd;
 }
 
-/* Direct I/O asks for an alignment that the kernel's requests do not keep. */
+/* Direct I/O asks for an alignment that the kernel's requests do not keep. Where an append goes the
+ * kernel has said: the same handle also writes back what a shared mapping changed, in its place. */
 static int backing_flags(int flags)
 {
-        return (flags & ~(O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY)) | O_CLOEXEC;
+        return (flags & ~(O_APPEND | O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY)) |
+               O_CLOEXEC;
 }
 
 static bool writes(int flags)

@@ -194,6 +194,17 @@ class Calls(MountCase):
             self.assertEqual(mem[:5], b"there")
             mem.flush()
 
+    def test_what_a_mapping_changes_stays_in_its_place_also_where_the_file_is_appended_to(self):
+        p = self.m.write("a", b"." * 5000)
+        with open(p, "a+b") as f, mmap.mmap(f.fileno(), 0) as mem:
+            mem[100:104] = b"here"
+            mem.flush()
+            f.write(b"end")
+            f.flush()
+            mem[200:205] = b"there"
+        with open(p, "rb") as f:
+            self.assertEqual(f.read(), b"." * 100 + b"here" + b"." * 96 + b"there" + b"." * 4795 + b"end")
+
     def test_locks_between_processes(self):
         m = self.m
         p = m.write("a", "x")
