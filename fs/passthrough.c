@@ -434,10 +434,11 @@ static void pt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
                 fuse_reply_err(req, errno);
                 return;
         }
+        bool root = fuse_req_ctx(req)->uid == 0;
         size_t kept = 0;
         for (char *p = all; p < all + n;) {
                 size_t len = strlen(p) + 1;
-                if (!is_refused(p)) {
+                if (!is_refused(p) && (root || !startswith(p, "trusted."))) {
                         memmove(all + kept, p, len);
                         kept += len;
                 }

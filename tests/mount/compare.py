@@ -2,7 +2,6 @@
 """The staging area behaves as the filesystem below it: the same random operations on both, by several users at once."""
 import ctypes
 import errno
-import json
 import os
 import random
 import stat
@@ -10,6 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from actor import Actor  # noqa: E402
 from mount import MountCase, main  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -134,53 +134,6 @@ def choose(rng):
     return name, path(), (second() if second else []), args
 
 
-class Actor:
-    """A process with one user's rights that does what it is told."""
-
-    def __init__(self, uid, gid, groups):
-        self.to_read, to_write = os.pipe()
-        from_read, self.from_write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(to_write)
-            os.close(from_read)
-            os.umask(0o022)
-            if os.geteuid() == 0:
-                os.setgroups(groups)
-                os.setresgid(gid, gid, gid)
-                os.setresuid(uid, uid, uid)
-            self.serve()
-        os.close(self.to_read)
-        os.close(self.from_write)
-        self.out = os.fdopen(to_write, "w")
-        self.answers = os.fdopen(from_read)
-
-    def serve(self):
-        with os.fdopen(self.to_read) as lines, os.fdopen(self.from_write, "w") as out:
-            for line in lines:
-                name, args = json.loads(line)
-                if name == "end":  # other actors hold a copy of the pipe: its end is not seen
-                    break
-                try:
-                    answer = ["ok", OPERATIONS[name](*args)]
-                except OSError as e:
-                    answer = ["error", errno.errorcode.get(e.errno, e.errno)]
-                out.write(json.dumps(answer) + "\n")
-                out.flush()
-        os._exit(0)
-
-    def do(self, name, args):
-        self.out.write(json.dumps([name, args]) + "\n")
-        self.out.flush()
-        return json.loads(self.answers.readline())
-
-    def end(self):
-        self.out.write(json.dumps(["end", []]) + "\n")
-        self.out.close()
-        self.answers.close()
-        os.waitpid(self.pid, 0)
-
-
 def seen(path, how=os.lstat):
     try:
         return look(path, how)
@@ -235,7 +188,8 @@ class Compare(MountCase):
     def test_random_operations_do_the_same_as_below(self):
         m = self.mount()
         root = os.geteuid() == 0
-        actors = [Actor(0, 0, [0]), Actor(65534, 65534, [65534]), Actor(65533, 65533, [65534])] if root else [Actor(0, 0, [])]
+        people = ((0, 0, [0]), (65534, 65534, [65534]), (65533, 65533, [65534])) if root else ((0, 0, []),)
+        actors = [Actor(OPERATIONS, *ids) for ids in people]
         if root:  # the way to the tree beside is open to all, as that through the mount is
             for p in (self.folder, m.folder, m.home):
                 os.chmod(p, 0o755)
