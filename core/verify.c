@@ -270,13 +270,7 @@ static int prove_by_manifest(
         if (!name)
                 return err_oom(e);
         int q = store_state(s, name, &st, e);
-        if (q == 0)
-                q = open_object(&(struct object){s, name}, st.size, key, e);
-        if (q != -EREMOTE && q != -ENOENT)
-                return q;
-        return strstr(a->recipients, keys_private_fingerprint(key))
-                       ? 0
-                       : err_set(e, -ENOKEY, "it was sealed for other keys");
+        return q < 0 ? q : open_object(&(struct object){s, name}, st.size, key, e);
 }
 
 static int prove_by_pair(struct keys_private *key, const char *public_path, struct err *e)
@@ -308,26 +302,64 @@ static int not_this_key(const struct catalog_archive *a, struct err *e)
         return -EACCES;
 }
 
-int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
+/* What can be said without the store: for which public keys it was sealed is in the catalogue, and
+ * that the key works is tried on its own other half where that is here. */
+static int prove_by_recipient(const struct catalog_archive *a, struct keys_private *key,
+        const char *public_path, struct err *e)
+{
+        _cleanup_(keys_public_freep) struct keys_public *pub = NULL;
+        const char *fingerprint = keys_private_fingerprint(key);
+        if (!strstr(a->recipients, fingerprint))
+                return err_set(e, -ENOKEY, "it was sealed for other keys");
+        bool here = keys_public_load(public_path, &pub, NULL) == 0 &&
+                    streq(keys_public_fingerprint(pub), fingerprint);
+        return here ? prove_by_pair(key, public_path, e) : 0;
+}
+
+static bool cannot_be_read_now(int q)
+{
+        return q == -EREMOTE || q == -ENODEV || q == -EAGAIN || q == -EBUSY || q == -ETIMEDOUT;
+}
+
+/* 1: without the archive. */
+static int prove(struct catalog *c, struct store *s, const struct catalog_archive *a,
         struct keys_private *key, const char *public_path, struct err *e)
 {
-        int q = a ? prove_by_archive(c, s, a, key, e) : prove_by_pair(key, public_path, e);
-        if (q == -EREMOTE && a)
+        if (!a)
+                return prove_by_pair(key, public_path, e);
+        int q = s ? prove_by_archive(c, s, a, key, e) : -ENODEV;
+        if (q == -EREMOTE) {
                 q = prove_by_manifest(s, a, key, e);
-        if (q == -ENOKEY)
-                return not_this_key(a, e);
-        if (q < 0)
+                q = q == -ENOENT ? -EREMOTE : q;
+        }
+        if (!cannot_be_read_now(q))
                 return q;
+        q = prove_by_recipient(a, key, public_path, e);
+        return q < 0 ? q : 1;
+}
+
+static int note_proof(struct catalog *c, const char *fingerprint, struct err *e)
+{
         _cleanup_free_ char *old = NULL;
         _cleanup_free_ char *now = NULL;
-        const char *fingerprint = keys_private_fingerprint(key);
-        if ((q = catalog_get(c, "key_proven", &old, e)) < 0)
+        int q = catalog_get(c, "key_proven", &old, e);
+        if (q < 0 || (old && strstr(old, fingerprint)))
                 return q;
-        if (old && strstr(old, fingerprint))
-                return 0;
         if (asprintf(&now, "%s%s%s", old ? old : "", old ? " " : "", fingerprint) < 0) {
                 now = NULL;
                 return err_oom(e);
         }
         return catalog_set(c, "key_proven", now, e);
+}
+
+int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
+        struct keys_private *key, const char *public_path, struct err *e)
+{
+        int q = prove(c, s, a, key, public_path, e);
+        if (q == -ENOKEY && a)
+                return not_this_key(a, e);
+        if (q < 0)
+                return q;
+        int noted = note_proof(c, keys_private_fingerprint(key), e);
+        return noted < 0 ? noted : q;
 }

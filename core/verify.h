@@ -45,9 +45,10 @@ int verify_data(struct catalog *c, struct store *s, const struct catalog_archive
         const struct verify_params *p, struct err *e);
 
 /* Proves that `key` opens archive `a`: unwraps the data key of a volume in the store and
- * authenticates its header; of the manifest where the volume is cold; where that is cold too, that
- * the archive was sealed for this key. Without an archive (NULL), that it is the other half of the
- * public key in `public_path`. Notes the proof in the catalogue, which ends NOT YET A BACKUP for
- * this reason. -EACCES: another key. */
+ * authenticates its header; of the manifest where the volume is cold. 1: neither can be read now (s
+ * is NULL, the store is away, all is cold), but by the catalogue the archive was sealed for this
+ * key, and it is the other half of the public key where that is the one in `public_path`. Without
+ * an archive (NULL), that it is the other half of the public key in `public_path`. Notes the proof
+ * in the catalogue, which ends NOT YET A BACKUP for this reason. -EACCES: another key. */
 int verify_key(struct catalog *c, struct store *s, const struct catalog_archive *a,
         struct keys_private *key, const char *public_path, struct err *e);

@@ -231,28 +231,47 @@ static int newest(void *ctx, const struct catalog_archive *a)
         return (*id = strdup(a->id)) ? 0 : -ENOMEM;
 }
 
-static int prove(struct cli *cli, struct keys_private *key, struct err *e)
+static int which_archive(struct cli *cli, struct catalog_archive *ret, struct err *e)
 {
         _cleanup_free_ char *id = NULL;
+        if (cli->n_words > 0)
+                return cli_archive(cli, cli->words[0], ret, e);
+        int q = catalog_archive_each(cli->catalog, newest, &id, e);
+        return q == 0 && id ? catalog_archive_get(cli->catalog, id, ret, e) : q;
+}
+
+/* A key can be told without the store, too. NULL: it cannot be reached, which is told. */
+static int reach(
+        struct cli *cli, const struct catalog_archive *a, struct store **ret, struct err *e)
+{
+        int q = cli_store(cli, a, ret, e);
+        if (q != -ENODEV && q != -EAGAIN && q != -EBUSY && q != -EACCES && q != -EPERM)
+                return q;
+        cli_say(cli, "%s", e->text);
+        *ret = NULL;
+        return 0;
+}
+
+static int prove(struct cli *cli, struct keys_private *key, struct err *e)
+{
         struct catalog_archive a = {0};
         _cleanup_(store_closep) struct store *s = NULL;
-        int q = 0;
-        if (cli->n_words > 0)
-                q = cli_archive(cli, cli->words[0], &a, e);
-        else if ((q = catalog_archive_each(cli->catalog, newest, &id, e)) == 0 && id)
-                q = catalog_archive_get(cli->catalog, id, &a, e);
+        const char *public = cli->config->public_keys[0];
+        int q = which_archive(cli, &a, e);
         if (q == 0 && a.id)
-                q = cli_store(cli, &a, &s, e);
+                q = reach(cli, &a, &s, e);
         if (q == 0)
-                q = verify_key(
-                        cli->catalog, s, a.id ? &a : NULL, key, cli->config->public_keys[0], e);
-        if (q == 0 && a.id)
+                q = verify_key(cli->catalog, s, a.id ? &a : NULL, key, public, e);
+        if (q == 1)
+                (void)printf("this private key is the one that archive %s was sealed for; what is "
+                             "in the store could not be read now\n",
+                        a.name);
+        else if (q == 0 && a.id)
                 (void)printf("this private key opens archive %s\n", a.name);
         else if (q == 0)
-                (void)printf(
-                        "this private key is the other half of %s\n", cli->config->public_keys[0]);
+                (void)printf("this private key is the other half of %s\n", public);
         catalog_archive_done(&a);
-        return q;
+        return MIN(q, 0);
 }
 
 static int run_key(struct cli *cli, const char *path)

@@ -514,6 +514,17 @@ class Verify(ArchiveCase):
         name = self.backup("src")
         self.assertIn(name, self.ag("verify", "--key", copy).out)
 
+    def test_a_key_is_proven_while_the_store_is_away(self):
+        copy = shutil.copy(self.private, self.path("copy.pem"))
+        self.ag("genkeys", "--bits", "2048", "other.pem", "other.pub")
+        name = self.backup("src")
+        os.rename(os.path.join(self.data, "store"), self.path("away"))
+        self.ag("verify", "--key", "other.pem", status=1, say="does not open archive")
+        self.assertIn("copy of the private key has been proven", self.ag("status").out)
+        r = self.ag("verify", "--key", copy, say="is not there")
+        self.assertIn("is the one that archive %s was sealed for" % name, r.out)
+        self.assertNotIn("private key", self.ag("status").out)
+
     def test_another_key_is_refused(self):
         self.ag("genkeys", "--bits", "2048", "other.pem", "other.pub")
         self.ag("verify", "--key", "other.pem", status=1, say="not the other half")

@@ -130,6 +130,8 @@ static void the_key_is_proven_by_an_archive_and_by_its_other_half(void **state)
         home_must(h, keys_private_load(a, NULL, NULL, &other, &h->e));
         assert_int_equal(verify_key(h->catalog, h->store, &h->a, other, pub, &h->e), -EACCES);
         assert_int_equal(verify_key(h->catalog, h->store, NULL, other, pub, &h->e), -EACCES);
+        assert_int_equal(verify_key(h->catalog, NULL, &h->a, other, pub, &h->e), -EACCES);
+        assert_int_equal(verify_key(h->catalog, NULL, &h->a, h->key, pub, &h->e), 1);
         keys_private_free(other);
 }
 
