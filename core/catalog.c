@@ -22,6 +22,8 @@ static const char *const migrations[] = {
         ,
 #include "schema_job.sql.inc"
         ,
+#include "schema_rate.sql.inc"
+        ,
 };
 
 /* ---- opening ---- */

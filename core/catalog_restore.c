@@ -24,7 +24,7 @@ static const char *const names[] = {
         "r.row, a.id, a.name, r.state, r.created, r.changed, r.tier, r.days, r.paths, r.target, "  \
         "r.overwrite, r.price, r.deadline, r.ready_until, r.retry_at, r.tries, r.begun, "          \
         "r.todo_files, r.todo_bytes, r.done_files, r.done_bytes, r.fetched, r.cancel_wanted, "     \
-        "r.error"
+        "r.error, r.rate, r.seconds_left, r.rate_at"
 #define FROM " FROM restore r JOIN archive a ON a.row = r.archive "
 
 const char *restore_state_name(enum restore_state s)
@@ -89,6 +89,9 @@ static int read_row(const struct query *q, struct catalog_restore *ret, struct e
                 .fetched = query_u64(q, 21),
                 .cancel_wanted = query_i64(q, 22) != 0,
                 .error = strdup(query_text(q, 23)),
+                .rate = query_u64(q, 24),
+                .seconds_left = query_i64(q, 25),
+                .rate_at = query_i64(q, 26),
         };
         if ((r.paths = malloc(r.paths_len + 1)) != NULL) {
                 if (r.paths_len > 0)
@@ -161,6 +164,13 @@ static int find_same(struct catalog *c, int64_t archive, const struct catalog_re
         return n;
 }
 
+int catalog_restore_is_known(struct catalog *c, const struct catalog_restore *r, struct err *e)
+{
+        int64_t archive = 0, same;
+        int q = catalog_row(c, r->archive, &archive, e);
+        return q < 0 ? q : find_same(c, archive, r, &same, e);
+}
+
 static int add(
         struct catalog *c, int64_t archive, struct catalog_restore *r, bool *ret_old, struct err *e)
 {
@@ -178,7 +188,7 @@ static int add(
                 return q;
         q = catalog_exec(c, e,
                 "INSERT INTO restore VALUES (NULL, ?1, 0, ?2, ?2, ?3, ?4, ?5, ?6, ?7, "
-                "CAST(?8 AS REAL) / 1000000, ?9, 0, 0, 0, 0, ?10, ?11, 0, 0, 0, 0, '')",
+                "CAST(?8 AS REAL) / 1000000, ?9, 0, 0, 0, 0, ?10, ?11, 0, 0, 0, 0, '', 0, -1, 0)",
                 "iisibsiiiuu", archive, clock_now(), r->tier ? r->tier : "bulk", (int64_t)r->days,
                 (const void *)(r->paths ? r->paths : ""), r->paths_len, r->target ? r->target : "",
                 (int64_t)r->overwrite, (int64_t)(r->price * 1000000), r->deadline, r->todo_files,
@@ -248,9 +258,12 @@ int catalog_restore_update(struct catalog *c, struct catalog_restore *r, struct 
 
 int catalog_restore_progress(struct catalog *c, struct catalog_restore *r, struct err *e)
 {
+        r->rate_at = clock_now();
         int q = catalog_write(c, false, e,
-                "UPDATE restore SET done_files = ?2, done_bytes = ?3, fetched = ?4 WHERE row = ?1",
-                "iuuu", r->row, r->done_files, r->done_bytes, r->fetched);
+                "UPDATE restore SET done_files = ?2, done_bytes = ?3, fetched = ?4, rate = ?5, "
+                "seconds_left = ?6, rate_at = ?7 WHERE row = ?1",
+                "iuuuuii", r->row, r->done_files, r->done_bytes, r->fetched, r->rate,
+                r->seconds_left, r->rate_at);
         return q < 0 ? q : read_cancel(c, r, e);
 }
 

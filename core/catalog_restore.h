@@ -42,7 +42,10 @@ struct catalog_restore {
         unsigned tries;      /* looks since the state changed */
         bool begun;
         uint64_t todo_files, todo_bytes, done_files, done_bytes;
-        uint64_t fetched; /* bytes from the store */
+        uint64_t fetched;     /* bytes from the store */
+        uint64_t rate;        /* bytes of content a second, lately */
+        int64_t seconds_left; /* of fetching; below 0: not known */
+        int64_t rate_at; /* ns; when these two were true: they age with a program that is gone */
         bool cancel_wanted;
         char *error;
 };
@@ -53,6 +56,8 @@ bool restore_is_active(enum restore_state s);
 /* Adds one in state REQUESTED and sets row; NULL strings count as "". If the same (archive, paths,
  * target) is active, *ret_old is true and row is that one's: asking twice is harmless. */
 int catalog_restore_add(struct catalog *c, struct catalog_restore *r, bool *ret_old, struct err *e);
+/* 1 if the same (archive, paths, target) is active, 0 if not, -errno. */
+int catalog_restore_is_known(struct catalog *c, const struct catalog_restore *r, struct err *e);
 int catalog_restore_get(
         struct catalog *c, int64_t row, struct catalog_restore *ret, struct err *e); /* -ENOENT */
 /* Of one archive, or of all (NULL); in order of creation. Non-zero from `each` ends it and is
@@ -63,7 +68,8 @@ int catalog_restore_each(struct catalog *c, const char *archive,
  * `changed`, keeps what the archive's `state` says in step. cancel_wanted is read back, not
  * written. */
 int catalog_restore_update(struct catalog *c, struct catalog_restore *r, struct err *e);
-/* Counts for progress, LATER: done_files, done_bytes, fetched. Reads cancel_wanted back. */
+/* Counts for progress, LATER: done_files, done_bytes, fetched, rate, seconds_left; stamps rate_at.
+ * Reads cancel_wanted back. */
 int catalog_restore_progress(struct catalog *c, struct catalog_restore *r, struct err *e);
 int catalog_restore_want_cancel(struct catalog *c, int64_t row, struct err *e);
 /* 1 if a restore of this archive that is ready at `now` (and went into the cache) holds the member

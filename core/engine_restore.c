@@ -1,5 +1,6 @@
 #include "engine_internal.h"
 
+#include "cache.h"
 #include "catalog_restore.h"
 #include "clock.h"
 #include "config.h"
@@ -39,6 +40,20 @@ static int check_price(
                 shown, config->cost_limit, shown);
 }
 
+/* What is thawed and has no place to go to would be paid for in vain. */
+static int check_room(struct engine *g, struct catalog *c, const struct catalog_restore *r,
+        const struct thaw_plan *plan, struct err *e)
+{
+        struct cache *cache;
+        int q = catalog_restore_is_known(c, r, e); /* one that is under way has taken some */
+        if (q != 0)
+                return MIN(q, 0);
+        if (*r->target)
+                return thaw_room_in_folder(plan, r->target, e);
+        q = content_cache(g, &cache, e);
+        return q < 0 ? q : thaw_room_in_cache(c, plan, g->config->data, cache_bytes(cache), e);
+}
+
 /* Everything that is known before the store is asked. */
 static int prepare(struct engine *g, struct catalog *c, const struct catalog_archive *a,
         const struct engine_restore_wish *w, struct catalog_restore *r, struct err *e)
@@ -58,6 +73,8 @@ static int prepare(struct engine *g, struct catalog *c, const struct catalog_arc
                 q = thaw_price(prices, a, &plan, r->tier, &o, &known, e);
         if (q == 0)
                 q = check_price(g->config, &o, w->max_price, e);
+        if (q == 0)
+                q = check_room(g, c, r, &plan, e);
         if (q < 0)
                 return q;
         r->price = known ? o.sum.usd : -1;
@@ -67,9 +84,11 @@ static int prepare(struct engine *g, struct catalog *c, const struct catalog_arc
         return 0;
 }
 
-static void note_request(struct catalog *c, const struct catalog_restore *r)
+static void note_request(struct engine *g, struct catalog *c, const struct catalog_archive *a,
+        const struct catalog_restore *r)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
+        _cleanup_buf_ struct buf ahead = BUF_INIT;
         char bytes[CLOCK_TEXT_MAX];
         clock_bytes_words(r->todo_bytes, bytes);
         buf_addf(&b, "restore asked for: %s, %s, %s", r->tier, WORDS(r->todo_files, "file", NULL),
@@ -79,6 +98,10 @@ static void note_request(struct catalog *c, const struct catalog_restore *r)
                 cost_about(&b, &(struct cost_sum){.usd = r->price});
         }
         (void)catalog_event(c, r->archive, 'i', buf_str(&b), NULL); /* the row tells it too */
+        if (!*r->target)
+                report_restore_ahead(&ahead, g->config, a, r->todo_bytes);
+        if (ahead.len > 0)
+                (void)catalog_event(c, r->archive, 'i', buf_str(&ahead), NULL); /* likewise */
 }
 
 int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_t *ret_row,
@@ -111,7 +134,7 @@ int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_
         if (q < 0)
                 return q;
         if (!old)
-                note_request(c, &r);
+                note_request(g, c, &a, &r);
         restores_poke(g);
         jobs_changed(g, a.id);
         *ret_row = r.row;

@@ -37,6 +37,9 @@ size_t report_sums_line_size(const char *path);
 struct thaw_plan;
 int report_restore_quote(const struct config *config, const struct catalog_archive *a,
         const struct thaw_plan *plan, struct buf *ret, struct err *e);
+/* Where it is more than is fetched by itself for files/, says so, and what to do; else nothing. */
+void report_restore_ahead(struct buf *b, const struct config *config,
+        const struct catalog_archive *a, uint64_t bytes);
 /* archives/NAME/.restore: how to use it, that quote for all of it, and its restores. */
 int report_restore_help(struct catalog *c, const struct config *config,
         const struct catalog_archive *a, struct buf *ret, struct err *e);

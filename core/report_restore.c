@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#define RATE_AGE_NS (10 * CLOCK_NSEC) /* older ones are of a program that is gone */
+
 static void label(struct buf *b, const char *name)
 {
         buf_addf(b, "    %-12s ", name);
@@ -87,6 +89,19 @@ int report_restore_quote(const struct config *config, const struct catalog_archi
         return buf_oom(ret) ? err_oom(e) : 0;
 }
 
+void report_restore_ahead(
+        struct buf *b, const struct config *config, const struct catalog_archive *a, uint64_t bytes)
+{
+        uint64_t ahead = thaw_ahead(config->cache_limit);
+        if (bytes <= ahead || !cost_class(a->store_url, a->storage_class))
+                return;
+        buf_addf(b,
+                "of %s only %s are fetched at once (three quarters of CACHE_LIMIT); the rest is "
+                "fetched when it is read, and once more if it is read again later; for all of it "
+                "raise CACHE_LIMIT, or use autoglacier restore %s --to FOLDER",
+                BYTES(bytes), BYTES(ahead), a->name);
+}
+
 /* ---- restores that are going on ---- */
 
 static const char *step(const struct catalog_restore *r)
@@ -149,6 +164,27 @@ static void add_when(struct buf *b, const struct catalog_restore *r)
         }
 }
 
+static bool has_rate(const struct catalog_restore *r)
+{
+        return r->state == RESTORE_FETCHING && r->rate > 0 &&
+               clock_now() - r->rate_at < RATE_AGE_NS;
+}
+
+static void add_fetched(struct buf *b, const struct catalog_restore *r)
+{
+        char left[CLOCK_TEXT_MAX];
+        label(b, "fetched");
+        buf_addf(b, "%s of %s, %s of %s", BYTES(r->done_bytes), BYTES(r->todo_bytes),
+                WORDS(r->done_files, "file", NULL), WORDS(r->todo_files, "file", NULL));
+        if (has_rate(r))
+                buf_addf(b, ", %s/s", BYTES(r->rate));
+        if (has_rate(r) && r->seconds_left >= 0) {
+                clock_words(r->seconds_left * CLOCK_NSEC, left);
+                buf_addf(b, ", %s left", left);
+        }
+        buf_addc(b, '\n');
+}
+
 static void add_restore(struct buf *b, const struct catalog_restore *r)
 {
         buf_addf(b, "%s\n", r->name);
@@ -163,9 +199,7 @@ static void add_restore(struct buf *b, const struct catalog_restore *r)
         }
         buf_addc(b, '\n');
         add_when(b, r);
-        label(b, "fetched");
-        buf_addf(b, "%s of %s, %s of %s\n", BYTES(r->done_bytes), BYTES(r->todo_bytes),
-                WORDS(r->done_files, "file", NULL), WORDS(r->todo_files, "file", NULL));
+        add_fetched(b, r);
         if (*r->error) {
                 label(b, r->state == RESTORE_FAILED ? "last error" : "note");
                 report_add_line(b, r->error, ERR_TEXT_MAX);
@@ -217,6 +251,7 @@ int report_restore_help(struct catalog *c, const struct config *config,
         const struct catalog_archive *a, struct buf *ret, struct err *e)
 {
         _cleanup_free_ struct catalog_volume *v = NULL;
+        _cleanup_buf_ struct buf ahead = BUF_INIT;
         struct thaw_plan whole = {.n_files = a->n_files, .bytes = a->bytes};
         int q = catalog_volumes(c, a->id, &v, &whole.n, e);
         for (size_t i = 0; q == 0 && i < whole.n; i++)
@@ -237,6 +272,9 @@ int report_restore_help(struct catalog *c, const struct config *config,
         if (q == 0)
                 buf_addf(ret, "    Up to %.2f USD it is done without asking (COST_LIMIT).\n",
                         config->cost_limit);
+        report_restore_ahead(&ahead, config, a, a->bytes);
+        if (ahead.len > 0)
+                buf_addf(ret, "    NOTE: %s.\n", buf_str(&ahead));
         if (q == 0)
                 q = report_restores(c, a->id, ret, NULL, e);
         return q == 0 && buf_oom(ret) ? err_oom(e) : q;
@@ -290,6 +328,11 @@ static int each_json(void *ctx, const struct catalog_restore *r)
                 ", \"files\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"done_files\": %" PRIu64
                 ", \"done_bytes\": %" PRIu64 ", \"fetched_bytes\": %" PRIu64,
                 r->todo_files, r->todo_bytes, r->done_files, r->done_bytes, r->fetched);
+        buf_addf(b, ", \"rate\": %" PRIu64, has_rate(r) ? r->rate : 0);
+        if (has_rate(r) && r->seconds_left >= 0)
+                buf_addf(b, ", \"seconds_left\": %" PRId64, r->seconds_left);
+        else
+                buf_adds(b, ", \"seconds_left\": null");
         add_time(b, "created", r->created);
         add_time(b, "changed", r->changed);
         add_time(b, "deadline", r->deadline);

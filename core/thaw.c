@@ -55,6 +55,22 @@ int thaw_become(
         return q;
 }
 
+/* What was there already goes by at once: a rate is only worth something between two looks. */
+static void count(struct thaw *t, int64_t now)
+{
+        struct catalog_restore *r = &t->r;
+        uint64_t done = r->done_bytes;
+        if (t->counted > 0 && done >= t->counted_bytes) {
+                double s = (double)(now - t->counted) / (double)CLOCK_NSEC;
+                uint64_t lately = (uint64_t)((double)(done - t->counted_bytes) / s);
+                r->rate = r->rate > 0 ? (r->rate + lately) / 2 : lately;
+        }
+        r->seconds_left =
+                r->rate > 0 && t->goal >= done ? (int64_t)((t->goal - done) / r->rate) : -1;
+        t->counted = now;
+        t->counted_bytes = done;
+}
+
 void thaw_tick(struct thaw *t)
 {
         int64_t now = clock_monotonic();
@@ -63,6 +79,8 @@ void thaw_tick(struct thaw *t)
         if (now - t->ticked < TICK_NS)
                 return;
         t->ticked = now;
+        if (t->r.state == RESTORE_FETCHING)
+                count(t, now);
         if (catalog_restore_progress(t->catalog, &t->r, NULL) == 0 && t->r.cancel_wanted)
                 atomic_store(&t->halt, true);
 }

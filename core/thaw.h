@@ -77,6 +77,15 @@ int thaw_price(const struct cost_prices *prices, const struct catalog_archive *a
         const struct thaw_plan *plan, const char *tier, struct cost_offer *ret, bool *ret_known,
         struct err *e);
 
+/* Whether there is room for it, before anything is paid for: -ENOSPC tells how much is missing. In
+ * the target folder for all of it; in the cache, of which `cached` bytes may go, for its largest
+ * file. */
+int thaw_room_in_folder(const struct thaw_plan *p, const char *folder, struct err *e);
+int thaw_room_in_cache(struct catalog *c, const struct thaw_plan *p, const char *folder,
+        uint64_t cached, struct err *e);
+/* How much of what was asked for is fetched into the cache before anybody reads it. */
+uint64_t thaw_ahead(uint64_t cache_limit);
+
 struct thaw_env {
         const struct config *config;
         struct catalog *catalog;

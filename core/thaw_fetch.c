@@ -68,17 +68,26 @@ static int settle(struct thaw *t, int q, unsigned *damaged, struct err *e)
         return 0;
 }
 
+/* The first files, as many as leave room for others; the rest is fetched when it is read. */
+static size_t files_ahead(const struct thaw *t, uint64_t *ret_bytes)
+{
+        uint64_t room = thaw_ahead(cache_limit(t->env->cache)), bytes = 0;
+        size_t n = 0;
+        for (; n < t->plan.n_files && t->plan.files[n].size <= room - bytes; n++)
+                bytes += t->plan.files[n].size;
+        *ret_bytes = bytes;
+        return n;
+}
+
 static int fetch_all(struct thaw *t, struct content *k, unsigned *damaged, struct err *e)
 {
-        uint64_t room = cache_limit(t->env->cache) / 4 * 3;
+        size_t n = files_ahead(t, &t->goal);
         uint64_t before = t->r.fetched;
         int q = 0;
         t->r.done_files = t->r.done_bytes = 0;
-        for (size_t i = 0; q == 0 && i < t->plan.n_files; i++) {
+        for (size_t i = 0; q == 0 && i < n; i++) {
                 const struct thaw_file *f = &t->plan.files[i];
                 struct one o;
-                if (t->r.done_bytes + f->size > room)
-                        break; /* the rest is fetched when it is read */
                 q = catalog_member_by_row(t->catalog, f->member, take_member, &o, e);
                 if (q == 0 && o.m.sha512)
                         q = settle(t, fetch_file(t, k, &o, e), damaged, e);
@@ -95,15 +104,26 @@ static int fetch_all(struct thaw *t, struct content *k, unsigned *damaged, struc
         return q;
 }
 
+/* A full disk keeps nobody from reading what is thawed by now, file by file. */
+static int settle_full(struct thaw *t, int q, struct buf *note, const struct err *e)
+{
+        if (q != -ENOSPC)
+                return q;
+        buf_addf(note, "%s; the rest is fetched when it is read", e->text);
+        thaw_log(t, 'w', "%s", buf_str(note));
+        return 0;
+}
+
 static int to_cache(struct thaw *t, struct buf *note, struct err *e)
 {
         unsigned damaged = 0;
         _cleanup_(content_freep) struct content *k = NULL;
         int q = content_new(t->catalog, t->store, &t->a, t->env->unwrap, t->env->unwrap_ctx, &k, e);
         if (q == 0)
-                q = fetch_all(t, k, &damaged, e);
+                q = settle_full(t, fetch_all(t, k, &damaged, e), note, e);
         if (damaged > 0)
-                buf_addf(note, "%s damaged; see the log", WORDS(damaged, "file is", "files are"));
+                buf_addf(note, "%s%s damaged; see the log", note->len > 0 ? "; " : "",
+                        WORDS(damaged, "file is", "files are"));
         return q;
 }
 
@@ -143,6 +163,7 @@ static int check_target(struct thaw *t, struct err *e)
 static void progress(void *ctx, const struct restore_progress *p)
 {
         struct thaw *t = ctx;
+        t->goal = p->todo_bytes;
         t->r.done_files = p->files;
         t->r.done_bytes = p->bytes;
         t->r.fetched = p->fetched;

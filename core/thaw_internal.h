@@ -17,6 +17,9 @@ struct thaw {
         bool ranges;      /* the store thaws, and charges for, ranges of objects */
         atomic_bool halt; /* the program ends, or the restore is not wanted any more */
         int64_t ticked;
+        uint64_t goal;          /* bytes of content that are fetched by themselves */
+        int64_t counted;        /* monotonic; when the rate was taken, 0: not yet */
+        uint64_t counted_bytes; /* done_bytes then */
 };
 
 /* A sentence for the archive's log. */

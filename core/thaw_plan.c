@@ -279,6 +279,11 @@ int thaw_paths_plain(struct catalog *c, const char *id, const char *paths, size_
         return (*ret = buf_steal(&b)) ? 0 : err_oom(e);
 }
 
+uint64_t thaw_ahead(uint64_t cache_limit)
+{
+        return cache_limit / 4 * 3; /* what others read shall have room, too */
+}
+
 /* ---- prices ---- */
 
 static int no_tier(

@@ -383,6 +383,17 @@ class MountCase(unittest.TestCase):
             fn(*args, **kw)
         self.assertEqual(errno.errorcode[c.exception.errno], code)
 
+    def disk(self, name, size):
+        """A small disk of our own, where the tests may mount; else the test is skipped."""
+        path = os.path.join(self.folder, name)
+        os.mkdir(path)
+        r = subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700,size=" + size, "autoglacier-test", path],
+                           stderr=subprocess.PIPE, text=True)
+        if r.returncode != 0:
+            self.skipTest("no right to mount a small disk: " + r.stderr.strip())
+        self.addCleanup(subprocess.run, ["umount", "-l", path], stderr=subprocess.DEVNULL)
+        return path
+
     def same_tree(self, a, b, **kw):
         self.assertEqual(tree(a, **kw), tree(b, **kw))
 

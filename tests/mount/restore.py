@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Restores from a cold store through the mount: nothing is asked by looking, nothing twice, and every step survives kill -9."""
+import errno
 import hashlib
 import os
 import random
+import re
+import shutil
 import signal
 import sqlite3
 import sys
@@ -146,8 +149,11 @@ class Restore(MountCase):
 
     def test_what_does_not_fit_into_the_cache_is_fetched_when_it_is_read(self):
         m = self.cold(config={"CACHE_LIMIT": "500kB"})
+        said = "only 375 kB are fetched at once"
+        self.assertIn(said, m.text(".restore", m.archive))
         self.ask(m, "all\n")
         self.wait_restored(m)
+        self.assertIn(said, m.text("log", m.archive))
         info, = m.info(m.archive)["restores"]
         self.assertLess(info["done_files"], info["files"])
         self.same(m, *self.want)
@@ -155,6 +161,48 @@ class Restore(MountCase):
         self.assertEqual(len(self.asked(m)), 1)
         cache = os.path.join(m.data, "cache")
         self.assertLessEqual(sum(os.stat(os.path.join(cache, n)).st_blocks * 512 for n in os.listdir(cache)), 500000)
+
+    def test_a_full_disk_keeps_nobody_from_reading_what_is_thawed(self):
+        disk = self.disk("disk", "24m")
+        m = self.data(config={"VAULT": "cold:delay=0.2/dir:" + os.path.join(self.folder, "store")})
+        m.requests = os.path.join(self.folder, "store.cold/requests")
+        shutil.rmtree(m.home)
+        m.home, m.data = disk, os.path.join(disk, "data")
+        m.start()
+        self.want = {n: random.Random(n).randbytes(2 << 20) for n in ("a", "b", "c")}
+        for n, data in self.want.items():
+            m.write(n, data)
+        m.commit()
+        m.archive = m.wait("stored")
+        m.settled()
+        with open(os.path.join(disk, "filler"), "wb") as f:
+            f.write(bytes(os.statvfs(disk).f_bavail * 4096 - (1 << 20)))
+        with self.assertRaises(OSError) as c:
+            self.ask(m, "all\n")
+        self.assertEqual(errno.errorcode[c.exception.errno], "ENOSPC")
+        self.assertIn("needs 2.1 MB, and the disk of", m.read(".status"))
+        self.assertEqual(self.asked(m), [])
+        with open(os.path.join(disk, "filler"), "r+b") as f:
+            f.truncate(os.path.getsize(os.path.join(disk, "filler")) - (3 << 20))
+        self.ask(m, "all\n")
+        self.wait_restored(m)
+        self.assertIn("the rest is fetched when it is read", m.read(".status"))
+        with open(self.file(m, "a"), "rb") as f:
+            self.assertEqual(f.read(), self.want["a"])
+        os.unlink(os.path.join(disk, "filler"))
+        self.same(m, *self.want)
+
+    def test_speed_and_time_left_are_shown(self):
+        m = self.cold("delay=0.1,get_ms=900")
+        self.want = {"big/%d" % i: random.Random(i).randbytes(17 << 20) for i in range(5)}
+        for n, data in self.want.items():
+            m.write(n, data)
+        m.commit()
+        m.archive = m.wait("stored")
+        self.ask(m, "all\n")
+        until(lambda: re.search("fetched .*B/s, .* left", m.read(".status")), lambda: m.read(".status"))
+        self.wait_restored(m)
+        self.assertNotIn("B/s", m.read(".status"))
 
     # ---- what stores do ----
 

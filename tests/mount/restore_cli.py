@@ -104,6 +104,14 @@ class Cold(MountCase):
         self.cli(m, 0, "restore", "latest", "--to", "out", "--overwrite")
         self.assertEqual(len(self.asked(m)), 1)
 
+    def test_without_room_in_the_folder_nothing_is_asked(self):
+        m = self.cold()
+        small = self.disk("disk", "128k")
+        r = self.cli(m, 1, "restore", "latest", "--to", os.path.join(small, "out"), "--wait")
+        self.assertIn("needs 301 kB", r.stderr)
+        self.assertIn("has room for", r.stderr)
+        self.assertEqual(self.asked(m), [])
+
     def test_one_path_is_restored_alone(self):
         m = self.cold()
         self.cli(m, 0, "restore", "latest", self.path_of(m, "a/two"), "--to", "out", "--wait")

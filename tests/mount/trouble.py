@@ -16,16 +16,6 @@ from mount import MountCase, Programs, is_mounted, main, until  # noqa: E402
 class Disks(MountCase):
     """Small disks of our own, where the tests may mount; skipped by name where not."""
 
-    def disk(self, name, size):
-        path = os.path.join(self.folder, name)
-        os.mkdir(path)
-        r = subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700,size=" + size, "autoglacier-test", path],
-                           stderr=subprocess.PIPE, text=True)
-        if r.returncode != 0:
-            self.skipTest("no right to mount a small disk: " + r.stderr.strip())
-        self.addCleanup(subprocess.run, ["umount", "-l", path], stderr=subprocess.DEVNULL)
-        return path
-
     def loop(self, name):
         """A filesystem with an identity, that can be unplugged and plugged in: (mount, unmount)."""
         image, path = os.path.join(self.folder, name + ".img"), os.path.join(self.folder, name)

@@ -151,6 +151,25 @@ static void a_plan_names_what_is_fetched(void **state)
         }
 }
 
+static void what_has_no_room_is_refused_before_it_is_paid_for(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo a >a");
+        struct thaw_plan p;
+        plan(h, "a", &p);
+        home_must(h, thaw_room_in_folder(&p, h->path, &h->e));
+        home_must(h, thaw_room_in_cache(h->catalog, &p, h->path, 0, &h->e));
+        p.files[0].size = UINT64_MAX / 2; /* mostly a hole */
+        home_must(h, thaw_room_in_folder(&p, h->path, &h->e));
+        p.files[0].tar_len = UINT64_MAX / 2;
+        _cleanup_free_ char *deep = io_join(h->path, "not/made/yet");
+        assert_int_equal(thaw_room_in_folder(&p, deep, &h->e), -ENOSPC);
+        assert_int_equal(thaw_room_in_cache(h->catalog, &p, h->path, 0, &h->e), -ENOSPC);
+        assert_non_null(strstr(h->e.text, "a needs "));
+        home_must(h, thaw_room_in_cache(h->catalog, &p, h->path, UINT64_MAX, &h->e));
+        thaw_plan_done(&p);
+}
+
 static void paths_are_taken_as_people_write_them(void **state)
 {
         struct home *h = *state;
@@ -380,6 +399,7 @@ int main(void)
                 cmocka_unit_test(words_are_paths_tier_and_price),
                 cmocka_unit_test(what_makes_no_sense_is_refused_in_words),
                 T(a_plan_names_what_is_fetched),
+                T(what_has_no_room_is_refused_before_it_is_paid_for),
                 T(paths_are_taken_as_people_write_them),
                 T(a_store_that_is_not_cold_is_ready_at_once),
 #ifdef CRASH_POINTS
