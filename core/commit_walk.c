@@ -80,12 +80,18 @@ static bool is_there(const char *path)
         return whole && (lstat(whole, &st) == 0 || (errno != ENOENT && errno != ENOTDIR));
 }
 
+/* What the list names is absolute: so it is told. */
+static const char *root_of(const struct run *r, const char *path)
+{
+        return r->a.has_tree || *path == '/' ? "" : "/";
+}
+
 /* Something that is not in the archive. What can go back to the staging area does. */
 static int missed(
         struct run *r, const char *path, const char *staged_path, const char *why, struct err *e)
 {
         r->a.n_returned++;
-        run_event(r, 'w', "not archived: %s: %s%s", path, why,
+        run_event(r, 'w', "not archived: %s%s: %s%s", root_of(r, path), path, why,
                 staged_path ? "; it goes back to the staging area" : "");
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_update(r->catalog, &r->a, e);
@@ -107,7 +113,7 @@ static int problem(void *ctx, enum gather_problem what, const char *path, const 
         case GATHER_EXCLUDED:
                 return staged_path ? note(r, "return", staged_path, "", e) : 0;
         case GATHER_AVOIDED:
-                run_event(r, 'w', "left out: %s: %s", path, why);
+                run_event(r, 'w', "left out: %s%s: %s", root_of(r, path), path, why);
                 return staged_path ? note(r, "return", staged_path, why, e) : 0;
         case GATHER_UNREADABLE:
         case GATHER_SPECIAL:
