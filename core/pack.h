@@ -87,7 +87,7 @@ int pack_member(struct pack *p, struct err *e);
 void pack_cut(struct pack *p);
 /* Ends the block and waits until everything before has gone through the sink's block(). */
 int pack_flush(struct pack *p, struct err *e);
-/* Ends the last volume. */
+/* Ends the last volume; where a run went on at the end of the stream, there is none to end. */
 int pack_finish(struct pack *p, struct err *e);
 /* Any thread: makes the others return -ECANCELED soon. */
 void pack_cancel(struct pack *p);

@@ -295,9 +295,11 @@ void *pack_sealer(void *arg)
         pthread_mutex_lock(&p->lock);
         bool whole = p->finishing && !p->failed.code && !p->stopping;
         pthread_mutex_unlock(&p->lock);
-        if (q == 0 && whole && !p->making.open)
-                q = begin_volume(p, p->offset, &e); /* nothing was written: one empty file */
-        if (q == 0 && whole)
+        /* Nothing was written, ever: one empty file. A run that went on at the stream's end adds
+         * none. */
+        if (q == 0 && whole && !p->making.open && p->offset == 0)
+                q = begin_volume(p, p->offset, &e);
+        if (q == 0 && whole && p->making.open)
                 q = end_volume(p, p->offset, &e);
         if (q < 0 && e.code)
                 pack_fail(p, &e);
