@@ -1,0 +1,253 @@
+/* Commits through the spool with something in the way: the service, the disk, a change of mind. */
+#include "clock.h"
+#include "io.h"
+#include "spool_home.h"
+#include "stores.h"
+#include "sweep.h"
+
+#include <pthread.h>
+
+#define WITHIN_NS (120 * CLOCK_NSEC)
+
+struct job {
+        struct home *h;
+        const char *id;
+        int result;
+        struct err e;
+};
+
+static void *run_job(void *arg)
+{
+        struct job *j = arg;
+        j->result = engine_run(j->h->engine, j->id, &j->e);
+        return NULL;
+}
+
+static void a_service_that_is_away_is_waited_for_in_words(void **state)
+{
+        struct home *h = *state;
+        home_stage(30);
+        char *id = home_commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail");
+        pthread_join(t, NULL);
+        if (j.result != 0)
+                fail_msg("%d %s", j.result, j.e.text);
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state)
+{
+        struct home *h = *state;
+        home_stage(30);
+        char *id = home_commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        struct err e = {0};
+        tree_sh("echo finish 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("echo '* 11' > $T/remote/fail");
+        int64_t began = clock_monotonic();
+        home_must(engine_abort(h->engine, id, &e), &e);
+        pthread_join(t, NULL);
+        int64_t took = clock_monotonic() - began;
+        assert_int_equal(j.result, -ECANCELED);
+        if (took > 30 * CLOCK_NSEC) /* a second or two where nothing else runs */
+                fail_msg("it took %lld ms", (long long)(took / 1000000));
+        tree_sh("diff -r $T/src $T/data/staging/current/src && test -z \"$(ls -A $T/data/spool)\"");
+        /* What the store holds of it is taken away when the store is back. */
+        tree_sh("test -n \"$(ls -A $T/remote/uploads)\"; rm $T/remote/fail; rm -rf $T/src");
+        home_must(engine_start(h->engine, &e), &e);
+        for (int64_t end = clock_monotonic() + WITHIN_NS; clock_monotonic() < end;) {
+                if (tree_status("test -z \"$(ls -A $T/remote/uploads)\"") == 0)
+                        break;
+                (void)usleep(50000);
+        }
+        tree_sh("test -z \"$(ls -A $T/remote/uploads)\"");
+        free(id);
+}
+
+static void taken_back_it_leaves_nothing_in_the_store(void **state)
+{
+        struct home *h = *state;
+        home_stage(36);
+        char *id = home_commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        struct err e = {0};
+        if (!home_has_crash_points())
+                return;
+        home_run_killed(h, id, "volume-done"); /* one volume is there, the second is on its way */
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail; ls $T/remote/objects/archives/*/*-0001*");
+        home_must(engine_abort(h->engine, id, &e), &e);
+        pthread_join(t, NULL);
+        tree_sh("test -z \"$(ls -A $T/remote/uploads)\" && test -z \"$(ls -A $T/data/spool)\" && "
+                "test ! -e $T/remote/objects/archives");
+        tree_sh("diff -r $T/src $T/data/staging/current/src");
+        free(id);
+}
+
+static void what_is_in_use_is_never_swept(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        struct catalog *c;
+        struct catalog_archive a = {0};
+        struct catalog_volume *v;
+        size_t n;
+        home_stage(1);
+        char *id = home_commit(h);
+        home_run(h, id);
+        home_must(engine_catalog(h->engine, &c, &e), &e);
+        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        home_must(catalog_volumes(c, id, &v, &n, &e), &e);
+        _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
+        const char *objects[] = {v[0].object, manifest, "archives/gone/old"};
+        for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+                home_must(
+                        catalog_litter_add(c,
+                                &(struct catalog_litter){a.store_url, a.store_id, objects[i]}, &e),
+                        &e);
+        tree_sh("mkdir -p $T/remote/objects/archives/gone; touch "
+                "$T/remote/objects/archives/gone/old");
+        atomic_bool stop = false;
+        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        free(v);
+        catalog_archive_done(&a);
+        catalog_close(c);
+        tree_sh("test ! -e $T/remote/objects/archives/gone && ls $T/remote/objects/manifests/*/*");
+        tree_sh("test $(sqlite3 $T/data/catalog.db 'select count(*) from litter') = 0");
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void an_upload_that_the_store_forgot_is_begun_anew(void **state)
+{
+        struct home *h = *state;
+        home_stage(30);
+        char *id = home_commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        tree_sh("echo finish 11 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm -r $T/remote/uploads/*; rm $T/remote/fail");
+        pthread_join(t, NULL);
+        if (j.result != 0)
+                fail_msg("%d %s", j.result, j.e.text);
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void a_spool_that_lost_a_volume_packs_it_again(void **state)
+{
+        struct home *h = *state;
+        if (!home_has_crash_points())
+                return;
+        home_stage(36);
+        char *id = home_commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        home_run_killed(h, id, "volume-packed:2");
+        tree_sh("rm $T/remote/fail; rm $T/data/spool/*-0001.esdk");
+        home_run(h, id);
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void a_spool_that_rots_packs_again(void **state)
+{
+        struct home *h = *state;
+        if (!home_has_crash_points())
+                return;
+        home_stage(36);
+        char *id = home_commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        home_run_killed(h, id, "volume-packed:1");
+        tree_sh("rm $T/remote/fail; printf x | dd of=$(ls $T/data/spool/*-0001.esdk) bs=1 "
+                "seek=5000000 conv=notrunc status=none");
+        struct err e = {0};
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        home_run(h, id);
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void stopped_it_goes_on_where_it_was(void **state)
+{
+        struct home *h = *state;
+        home_stage(30);
+        char *id = home_commit(h);
+        struct err e = {0};
+        tree_sh("echo finish 11 > $T/remote/fail");
+        home_must(engine_start(h->engine, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
+        home_close(h); /* stops the worker */
+        tree_sh("rm $T/remote/fail; test -n \"$(ls -A $T/data/spool)\"");
+        home_open(h);
+        home_run(h, id);
+        tree_sh("grep -q ^resume $T/remote/log");
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void a_disk_without_room_for_the_spool_is_waited_for(void **state)
+{
+        struct home *h = *state;
+        if (!tree_is_root() ||
+                tree_status("mount -t tmpfs -o size=10M none $T/data/spool 2>/dev/null") != 0)
+                return;
+        home_stage(22);
+        char *id = home_commit(h);
+        struct err e = {0};
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        assert_true(home_is(h, id, ARCHIVE_WAITING, "room on the disk"));
+        tree_sh("mount -o remount,size=25M $T/data/spool");
+        home_run(h, id);
+        home_check_stored(h, id);
+        tree_sh("umount $T/data/spool");
+        free(id);
+}
+
+static void a_service_that_is_away_at_first_is_waited_for(void **state)
+{
+        struct home *h = *state;
+        home_stage(1);
+        char *id = home_commit(h);
+        struct err e = {0};
+        tree_sh("echo '* 11' > $T/remote/fail");
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        assert_true(home_is(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail");
+        home_run(h, id);
+        home_check_stored(h, id);
+        free(id);
+}
+
+int main(int argc, char **argv)
+{
+        const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, home_setup, home_teardown)
+                T(a_service_that_is_away_is_waited_for_in_words),
+                T(taken_back_while_the_service_is_away_it_is_back_at_once),
+                T(taken_back_it_leaves_nothing_in_the_store),
+                T(what_is_in_use_is_never_swept),
+                T(an_upload_that_the_store_forgot_is_begun_anew),
+                T(a_spool_that_lost_a_volume_packs_it_again),
+                T(a_spool_that_rots_packs_again),
+                T(stopped_it_goes_on_where_it_was),
+                T(a_disk_without_room_for_the_spool_is_waited_for),
+                T(a_service_that_is_away_at_first_is_waited_for),
+        };
+        if (argc > 1)
+                cmocka_set_test_filter(argv[1]);
+        return cmocka_run_group_tests(tests, home_make_keys, home_remove_keys);
+}
