@@ -63,6 +63,22 @@ class Page(unittest.TestCase):
                     json.dump(keys, f)
         self.assertEqual(done, len(blocks()))
 
+    def test_line_for_cron_runs_as_cron_runs_it(self):
+        """A shell, a short PATH, the home folder; stdin empty."""
+        os.makedirs(os.path.join(self.home, '.config', 'autoglacier', 'jobs'))
+        with open(os.path.join(self.home, '.config', 'autoglacier', 'jobs', 'scripts.json'), 'w') as f:
+            json.dump({'files': ['~/view.sh'], 'CONFIG': {'PUBL_RSA_KEY_PATH': '~/AutoGlacier/my_rsa_public.pem'}}, f)
+        with open(os.path.join(TOP, 'doc', 'FROM-PYTHON.md')) as f:
+            [line] = re.findall(r'^```crontab\n(.*?)\n```$', f.read(), re.M | re.S)
+        when, program, words = re.fullmatch(r'((?:[\d*]+ +){5})(/usr/local/bin/autoglacier)( .*)', line).groups()
+        self.assertEqual(len(when.split()), 5)
+        env = {'HOME': self.home, 'LOGNAME': 'me', 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'}
+        p = subprocess.run(['/bin/sh', '-c', Programs.cli + words], env=env, cwd=self.home, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=300)
+        self.assertEqual((p.returncode, p.stdout), (0, ''), p.stderr)
+        shown = subprocess.run([Programs.cli, 'list'], env=env, capture_output=True, text=True).stdout
+        self.assertIn('_scripts', shown)
+
     def expected_file(self, name):
         """What the Python program wrote of a file."""
         path = os.path.join(self.home, name)
