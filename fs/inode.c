@@ -1,7 +1,10 @@
 #include "inode.h"
 
+#include "clock.h"
 #include "exclude.h"
 #include "notifier.h"
+
+#include <time.h>
 
 #define BUCKETS 16384u
 
@@ -111,6 +114,14 @@ static struct inode *add(struct mount *m, const struct inode_found *f)
         return i;
 }
 
+/* On a loaded machine lookups can be faster than the kernel is in forgetting. It forgets nothing of
+ * a folder in which it waits for us: so this is short. */
+static void brake(const struct inode_table *t)
+{
+        if (atomic_load(&t->n) > t->crowded_at + t->crowded_at / 2) /* woken early: as good */
+                (void)nanosleep(&(struct timespec){.tv_nsec = CLOCK_NSEC / 200}, NULL);
+}
+
 struct inode *inode_get(struct mount *m, const struct inode_found *f)
 {
         struct inode_table *t = m->inodes;
@@ -133,8 +144,10 @@ struct inode *inode_get(struct mount *m, const struct inode_found *f)
         pthread_mutex_unlock(&t->lock);
         if (known || !i)
                 (void)close(f->fd); /* O_PATH */
-        if (!known && inode_table_crowded(t))
+        if (!known && inode_table_crowded(t)) {
                 notifier_relieve(m->notifier);
+                brake(t);
+        }
         return i;
 }
 
