@@ -23,9 +23,12 @@ struct commit_env {
         struct catalog *catalog; /* this run's own connection */
         const atomic_bool *stop; /* true: end at the next safe point with -ECANCELED */
         void (*changed)(void *ctx, const char *id); /* state changed; may be NULL */
-        /* Whether other jobs wait for this thread: then one that only waits for its store ends with
-         * -EAGAIN. May be NULL. */
+        /* Whether other jobs wait for this thread: then one that has only waited for its store for
+         * a minute, or as long as the patience, ends with -EAGAIN. May be NULL. */
         bool (*others)(void *ctx);
+        /* How long a store may be away in the middle of an upload before the run ends with -EAGAIN;
+         * 0: for ever. The daily window is waited for. */
+        int64_t patience_ns;
         void *ctx;
 };
 

@@ -54,6 +54,7 @@ struct watch {
         pthread_cond_t end;
         bool ending;
         struct err why;       /* code 0: nothing is in the way */
+        bool planned;         /* only the daily window is */
         int64_t since, alive; /* monotonic: of the trouble, of the last success */
         int64_t next;         /* wall clock: the next try */
 
@@ -152,8 +153,9 @@ void watch_init(struct run *r);
 int watch_start(struct run *r, bool hurry, struct err *e);
 void watch_state(struct run *r, enum archive_state s); /* the run has written this state */
 void watch_trouble(void *ctx, const struct err *why, int64_t wait_ns); /* ctx: the run */
-/* Nothing has been sent for a minute; *ret_why is what is in the way. */
-bool watch_stuck(struct run *r, struct err *ret_why);
+/* Whether the run should leave the store alone for now: nothing has been sent for a minute and
+ * other jobs wait, or for longer than the caller's patience. *ret_why is what is in the way. */
+bool watch_gives_way(struct run *r, struct err *ret_why);
 void watch_stop(struct run *r);
 void watch_done(struct run *r);
 

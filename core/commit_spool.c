@@ -180,14 +180,15 @@ static int told(struct run *r, int q, struct err *e)
                                volume);
 }
 
-/* Waits for the sender. Where nothing moves and other jobs wait, this one gives way. */
+/* Waits for the sender, but not for ever where others are to go on, or other jobs wait. */
 static int wait_for_sender(struct run *r, struct err *e)
 {
         struct err why = {0};
         int q = told(r, sender_wait(r->sender, e), e);
-        if (q == 0 && watch_stuck(r, &why) && r->env->others && r->env->others(r->env->ctx))
-                return err_set(e, -EAGAIN, "%s", why.text);
-        return q;
+        if (q < 0 || !watch_gives_way(r, &why))
+                return q;
+        atomic_store(&r->watch.halt, true); /* the calls that run would go on trying */
+        return err_set(e, -EAGAIN, "%s", why.text);
 }
 
 int spooling_drain(struct run *r, struct err *e)

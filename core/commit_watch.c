@@ -31,20 +31,29 @@ void watch_trouble(void *ctx, const struct err *why, int64_t wait_ns)
                 if (!w->why.code)
                         w->since = now;
                 w->why = *why;
+                w->planned = wait_ns == 0;
                 w->next = clock_now() + wait_ns;
         }
         pthread_mutex_unlock(&w->lock);
 }
 
-bool watch_stuck(struct run *r, struct err *ret_why)
+static bool tired(const struct run *r, int64_t waited)
+{
+        int64_t patience = r->env->patience_ns;
+        return patience > 0 && waited > patience && !r->watch.planned;
+}
+
+bool watch_gives_way(struct run *r, struct err *ret_why)
 {
         struct watch *w = &r->watch;
         pthread_mutex_lock(&w->lock);
-        bool stuck = w->why.code && clock_monotonic() - w->since > STUCK_NS;
-        if (stuck)
-                *ret_why = w->why;
+        int64_t waited = w->why.code ? clock_monotonic() - w->since : 0;
+        *ret_why = w->why;
+        bool over = tired(r, waited);
         pthread_mutex_unlock(&w->lock);
-        return stuck;
+        int64_t patience = r->env->patience_ns;
+        bool stuck = waited > (patience > 0 ? MIN(patience, STUCK_NS) : STUCK_NS);
+        return over || (stuck && r->env->others && r->env->others(r->env->ctx));
 }
 
 static void waiting(void *ctx, const struct err *why, unsigned tries _unused_, int64_t wait_ns)

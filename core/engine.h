@@ -112,6 +112,10 @@ int engine_backup_changed(struct engine *g, const char *description, const char 
         bool checksum, char **ret_id, struct err *e);
 /* Lets another program (a mount), or this engine's own worker, take the backup made here. */
 int engine_detach(struct engine *g, const char *id, struct err *e);
+/* For programs that end: a job whose store is away for so long in the middle of an upload is left,
+ * waiting, to other programs. 0, and at first: it is waited for without end. Before any job runs.
+ */
+void engine_set_patience(struct engine *g, int64_t ns);
 /* Runs one job in this thread to its end. 0 stored, 1 stored with warnings or incomplete, -EAGAIN
  * it waits, -EBUSY another program runs it, -errno failed; words in e. */
 int engine_run(struct engine *g, const char *id, struct err *e);

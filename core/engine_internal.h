@@ -50,6 +50,8 @@ struct engine {
         atomic_bool stop;
         atomic_bool news; /* poked, or stopped: what can wait gives way */
 
+        int64_t patience_ns; /* with a store that is away; 0: no end of it */
+
         void (*on_change)(void *ctx, const char *id);
         void *on_change_ctx;
 };

@@ -107,6 +107,7 @@ int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, stru
                         .stop = &g->stop,
                         .changed = jobs_changed,
                         .others = g->started ? others : NULL,
+                        .patience_ns = g->patience_ns,
                         .ctx = g,
                 };
                 q = commit_run(&env, id, e);
@@ -115,6 +116,11 @@ int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, stru
         }
         jobs_unlock(g, id, lock, is_finished(c, id));
         return q;
+}
+
+void engine_set_patience(struct engine *g, int64_t ns)
+{
+        g->patience_ns = ns;
 }
 
 int engine_run(struct engine *g, const char *id, struct err *e)

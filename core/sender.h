@@ -33,7 +33,8 @@ struct sender_hooks {
         int (*sent)(void *ctx, unsigned volume, unsigned part, struct err *e);
         /* The store has confirmed every byte. Afterwards the volume leaves the spool. */
         int (*confirmed)(void *ctx, unsigned volume, struct err *e);
-        /* `why` stands in the way and it is tried again in `wait_ns`; NULL: it goes on. */
+        /* `why` stands in the way and it is tried again in `wait_ns`, 0: when the window opens.
+         * NULL: it goes on. */
         void (*trouble)(void *ctx, const struct err *why, int64_t wait_ns);
         void *ctx;
 };

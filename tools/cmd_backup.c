@@ -13,6 +13,7 @@ static const struct cli_option options[] = {
         {"checksum", 0, NULL, "with --changed: by content, whatever the times say", false},
         {"detach", 'd', NULL, "return when it is queued; a mount, or the next command, does it",
                 false},
+        ORDER_OPTIONS,
         {0},
 };
 
@@ -44,6 +45,8 @@ static int run(struct cli *cli)
                 return cli_misuse(cli, "--checksum says how --changed looks; give both");
         if (cli->n_words == 0 && (!globs || !globs[0]))
                 return cli_misuse(cli, "name files, or a pattern with --glob");
+        if (order_check(cli) != CLI_DONE)
+                return CLI_USAGE;
         if (!globs || files_add(&f, (const char *const *)cli->words, &e) < 0 ||
                 files_glob(&f, globs, &e) < 0)
                 return cli_fail(cli, globs ? &e : &(struct err){.code = -ENOMEM});

@@ -4,8 +4,12 @@
 #include "engine.h"
 #include "order.h"
 
+static const struct cli_option options[] = {ORDER_OPTIONS, {0}};
+
 static int run(struct cli *cli)
 {
+        if (order_check(cli) != CLI_DONE)
+                return CLI_USAGE;
         struct catalog_archive a = {0};
         struct err e = {0};
         int q = cli_archive(cli, cli->words[0], &a, &e);
@@ -31,6 +35,7 @@ const struct cli_command cmd_retry = {
         .about = "Runs an archive that is not stored yet, here and now: one that failed, that\n"
                  "waits, or that was queued or interrupted and that no program works on. Like\n"
                  "writing to its .retry below a mount.",
+        .options = options,
         .min_words = 1,
         .max_words = 1,
         .run = run,

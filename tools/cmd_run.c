@@ -10,6 +10,7 @@ static const struct cli_option options[] = {
         {"message", 'm', "TEXT", "a description in place of the job's", false},
         {"detach", 'd', NULL, "return when it is queued; a mount, or the next command, does it",
                 false},
+        ORDER_OPTIONS,
         {"list", 'l', NULL, "only print the names of the saved jobs", false},
         {0},
 };
@@ -50,6 +51,8 @@ static int run(struct cli *cli)
                 return list(cli);
         if (cli->n_words == 0)
                 return cli_misuse(cli, "name a job, or its file; --list tells the names");
+        if (order_check(cli) != CLI_DONE)
+                return CLI_USAGE;
         if (begin(cli, &id, &e) < 0)
                 return cli_fail(cli, &e);
         return cli_flag(cli, "detach") ? order_detach(cli, id) : order_run(cli, id);

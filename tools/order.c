@@ -7,6 +7,23 @@
 #include "follow.h"
 #include "words.h"
 
+#define PATIENCE "10m"
+
+static int64_t patience(const struct cli *cli)
+{
+        const char *time = cli_value(cli, "patience");
+        int64_t seconds;
+        return clock_parse_duration(time ? time : PATIENCE, &seconds) < 0 ? -1 : seconds;
+}
+
+int order_check(struct cli *cli)
+{
+        if (patience(cli) > 0)
+                return CLI_DONE;
+        return cli_misuse(cli, "--patience wants a time like 90s, 15m, 8h or 2d, not %s",
+                cli_value(cli, "patience"));
+}
+
 static int say_stored(struct cli *cli, const char *id, int result, struct err *e)
 {
         struct catalog_archive a = {0};
@@ -56,7 +73,9 @@ static int run_one(struct cli *cli, const char *id)
                 return CLI_UNFINISHED;
         }
         if (q == -EAGAIN) {
-                cli_say(cli, "it waits: %s; a mount goes on with it, or: autoglacier retry latest",
+                cli_say(cli,
+                        "it waits: %s; it is kept, and any mount or the next backup goes on with "
+                        "it, or now: autoglacier retry latest",
                         e.text);
                 return CLI_UNFINISHED;
         }
@@ -71,6 +90,7 @@ static int run_one(struct cli *cli, const char *id)
 int order_run(struct cli *cli, const char *id)
 {
         cli_catch_signals();
+        engine_set_patience(cli->engine, patience(cli) * CLOCK_NSEC);
         int status = run_one(cli, id);
         if (!atomic_load(&cli_stop))
                 adopt_others(cli);

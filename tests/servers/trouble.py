@@ -338,6 +338,34 @@ class GoesOn(Trouble):
         self.nothing_is_left_over()
         self.stored_as_it_was(content)
 
+    def left_by_a_backup(self, m):
+        """A backup in whose middle the service went away: it ended, unfinished."""
+        large = os.path.join(self.folder, "large")
+        with open(large, "wb") as f:
+            f.write(os.urandom(20 << 20))
+        self.server.behave({"op": "UploadPart", "kind": "503", "skip": 1})
+        text = self.said(m, "it waits", "any mount or the next backup", words=("backup", "--patience", "2s", "-m", "left", large),
+                         status=4)
+        self.assertIn("waiting, and going on by itself", text)
+        self.server.behave()
+
+    def test_a_backup_whose_service_stays_away_is_left_to_the_next(self):
+        m = self.machine()
+        self.left_by_a_backup(m)
+        self.assertEqual(self.cli(m, "status")[0], 0)
+        code, text = self.cli(m, "retry", "latest")
+        self.assertEqual(code, 0, text)
+        self.nothing_is_left_over()
+        self.assertEqual(set(self.parts().values()), {1})
+        self.assertEqual(self.cli(m, "verify")[0], 0)
+
+    def test_a_backup_whose_service_stays_away_is_left_to_the_mount(self):
+        m = self.machine().start()
+        self.left_by_a_backup(m)
+        m.wait("stored")
+        self.nothing_is_left_over()
+        self.assertEqual(set(self.parts().values()), {1})
+
     def test_credentials_expire_in_mid_upload(self):
         calls, tool = os.path.join(self.folder, "calls"), os.path.join(self.folder, "credentials")
         with open(tool, "w") as f:

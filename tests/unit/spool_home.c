@@ -11,6 +11,7 @@
 
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #define WITHIN_NS    (120 * CLOCK_NSEC)
 #define MEMORY_LEAST (2ull * GiB)
@@ -96,6 +97,18 @@ void home_configure(struct home *h, const char *more)
         home_close(h);
         write_config(h, more);
         home_open(h);
+}
+
+void home_shut_window(struct home *h)
+{
+        char more[160];
+        time_t now = time(NULL) + 2 * 3600, then = now + 3600;
+        struct tm a, b;
+        localtime_r(&now, &a);
+        localtime_r(&then, &b);
+        (void)snprintf(more, sizeof more, HOME_SMALL ", \"UPLOAD_WINDOW\": \"%02d:%02d-%02d:%02d\"",
+                a.tm_hour, a.tm_min, b.tm_hour, b.tm_min);
+        home_configure(h, more);
 }
 
 int home_setup(void **state)

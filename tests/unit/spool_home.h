@@ -29,6 +29,8 @@ void home_open(struct home *h);
 void home_close(struct home *h);
 /* Opens it anew with more keys in its configuration: `, "KEY": VALUE`. */
 void home_configure(struct home *h, const char *more);
+/* Likewise, with HOME_SMALL and a daily window that opens in two hours. */
+void home_shut_window(struct home *h);
 
 /* Fails the test with the words of the error. */
 void home_must(int q, const struct err *e);

@@ -41,6 +41,55 @@ static void a_service_that_is_away_is_waited_for_in_words(void **state)
         free(id);
 }
 
+/* For a program that ends, as one that cron starts. */
+static void with_patience_a_service_that_stays_away_is_left_to_others(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        home_stage(30);
+        char *id = home_commit(h);
+        tree_sh("echo put_part 11 > $T/remote/fail");
+        engine_set_patience(h->engine, 2 * CLOCK_NSEC);
+        assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);
+        assert_non_null(strstr(e.text, "the service is away"));
+        assert_true(home_is(h, id, ARCHIVE_WAITING, "the service is away"));
+        tree_sh("rm $T/remote/fail");
+        home_run(h, id);
+        home_check_stored(h, id);
+        free(id);
+}
+
+static void a_job_that_only_waits_gives_way_to_another(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        char path[128], other[128], *id, *small;
+        home_shut_window(h);
+        home_stage(12);
+        id = home_commit(h);
+        engine_set_patience(h->engine, CLOCK_NSEC); /* a minute is long for a test */
+        home_must(engine_start(h->engine, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "UPLOAD_WINDOW"));
+        /* The other one may be sent at any time. */
+        (void)snprintf(other, sizeof other, "%s/OTHER.json", h->path);
+        (void)snprintf(path, sizeof path, "%s/src/aaa", h->path);
+        tree_sh("sed 's/, .UPLOAD_WINDOW.*}/}/' $T/CONFIG.json > $T/OTHER.json; chmod 600 "
+                "$T/*.json");
+        const char *files[] = {path, NULL};
+        struct home second = {0};
+        home_must(config_load(other, &second.config, &e), &e);
+        home_must(engine_open(second.config, ENGINE_WORK, NULL, &second.engine, &e), &e);
+        home_must(engine_backup(second.engine, "small", files, &small, &e), &e);
+        home_must(engine_detach(second.engine, small, &e), &e);
+        home_close(&second);
+        assert_true(home_wait(h, small, ARCHIVE_STORED, ""));
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "UPLOAD_WINDOW"));
+        home_configure(h, HOME_SMALL);
+        home_run(h, id);
+        free(small);
+        free(id);
+}
+
 static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state)
 {
         struct home *h = *state;
@@ -237,6 +286,8 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, home_setup, home_teardown)
                 T(a_service_that_is_away_is_waited_for_in_words),
+                T(with_patience_a_service_that_stays_away_is_left_to_others),
+                T(a_job_that_only_waits_gives_way_to_another),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(taken_back_it_leaves_nothing_in_the_store),
                 T(what_is_in_use_is_never_swept),
