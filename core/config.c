@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <jansson.h>
-#include <pwd.h>
 #include <sys/stat.h>
 
 /* ---- the keys ---- */
@@ -62,136 +61,49 @@ static const struct config_key *find_key(const char *name)
         return NULL;
 }
 
-static bool alike(const char *a, const char *b)
+static char plain(char c)
 {
-        for (; *a && *b; a++, b++) {
-                char x = *a >= 'a' && *a <= 'z' ? (char)(*a - 32) : *a;
-                if (x != *b && !(x == '-' && *b == '_'))
-                        return false;
+        return c >= 'a' && c <= 'z' ? (char)(c - 32) : c == '-' || c == ' ' ? '_' : c;
+}
+
+#define NAME_MAX_LEN 64u
+
+/* How many letters have to be put in, left out or changed. */
+static size_t distance(const char *a, const char *b)
+{
+        size_t row[NAME_MAX_LEN + 1], n = strlen(b);
+        if (n > NAME_MAX_LEN)
+                return SIZE_MAX;
+        for (size_t j = 0; j <= n; j++)
+                row[j] = j;
+        for (size_t i = 1; *a; i++, a++) {
+                size_t corner = row[0];
+                row[0] = i;
+                for (size_t j = 1; j <= n; j++) {
+                        size_t change = corner + (plain(*a) != b[j - 1]);
+                        corner = row[j];
+                        row[j] = MIN(change, 1 + MIN(row[j], row[j - 1]));
+                }
         }
-        return *a == *b;
+        return row[n];
 }
 
 static const char *suggestion(const char *name)
 {
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                if (alike(name, keys[i].name) || strstr(keys[i].name, name) ||
-                        strstr(name, keys[i].name))
-                        return keys[i].name;
-        return NULL;
-}
-
-/* ---- places ---- */
-
-static const char *home_folder(void)
-{
-        const char *h = getenv("HOME");
-        if (h && *h == '/')
-                return h;
-        static _Thread_local char text[4096]; /* where HOME is not set; several threads may ask */
-        struct passwd pw, *found = NULL;
-        return getpwuid_r(geteuid(), &pw, text, sizeof text, &found) == 0 && found ? pw.pw_dir
-                                                                                   : "/";
-}
-
-char *config_expand(const char *s, const char *base)
-{
-        const char *rest;
-        if ((rest = startswith(s, "~/")) || (rest = startswith(s, "$HOME/")) ||
-                (rest = startswith(s, "${HOME}/")))
-                return io_join(home_folder(), rest);
-        if (streq(s, "~") || streq(s, "$HOME") || streq(s, "${HOME}"))
-                return strdup(home_folder());
-        return *s == '/' ? strdup(s) : io_join(base, s);
-}
-
-static char *absolute(const char *path)
-{
-        if (*path == '/')
-                return strdup(path);
-        _cleanup_free_ char *cwd = getcwd(NULL, 0);
-        return cwd ? io_join(cwd, path) : NULL;
-}
-
-static char *xdg(const char *variable, const char *fallback)
-{
-        const char *v = getenv(variable);
-        _cleanup_free_ char *base = v && *v == '/' ? strdup(v) : io_join(home_folder(), fallback);
-        return base ? io_join(base, "autoglacier") : NULL;
-}
-
-static int set_places(struct config *c, struct err *e)
-{
-        const char *home = getenv("AUTOGLACIER_HOME");
-        if (home && *home) {
-                c->home = absolute(home);
-                c->data = c->home ? io_join(c->home, "data") : NULL;
-                c->jobs = c->home ? io_join(c->home, "jobs") : NULL;
-                return c->data && c->jobs ? 0 : err_oom(e);
+        const char *best = NULL;
+        size_t least = SIZE_MAX;
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                size_t d = distance(name, keys[i].name);
+                bool part = strlen(name) > 3 && strstr(keys[i].name, name);
+                if (d < least && (part || d <= MAX((size_t)2, strlen(keys[i].name) / 3))) {
+                        least = d;
+                        best = keys[i].name;
+                }
         }
-        _cleanup_free_ char *conf = xdg("XDG_CONFIG_HOME", ".config");
-        c->data = xdg("XDG_DATA_HOME", ".local/share");
-        c->jobs = conf ? io_join(conf, "jobs") : NULL;
-        return c->data && c->jobs ? 0 : err_oom(e);
+        return best;
 }
 
-static char *default_file(const struct config *c)
-{
-        if (c->home)
-                return io_join(c->home, "CONFIG.json");
-        _cleanup_free_ char *conf = xdg("XDG_CONFIG_HOME", ".config");
-        return conf ? io_join(conf, "CONFIG.json") : NULL;
-}
-
-/* ---- defaults ---- */
-
-static char *below_data(const struct config *c, const char *path)
-{
-        return io_join(c->data, path);
-}
-
-static int default_lists(struct config *c)
-{
-        if (!c->public_keys) {
-                c->public_keys = calloc(2, sizeof(char *));
-                if (!c->public_keys || !(c->public_keys[0] = below_data(c, "keys/public.pem")))
-                        return -ENOMEM;
-        }
-        if (!c->private_keys) {
-                c->private_keys = calloc(2, sizeof(char *));
-                if (!c->private_keys || !(c->private_keys[0] = below_data(c, "keys/private.pem")))
-                        return -ENOMEM;
-        }
-        if (!c->exclude && !(c->exclude = calloc(1, sizeof(char *))))
-                return -ENOMEM;
-        return 0;
-}
-
-static int default_vault(struct config *c)
-{
-        if (c->vault)
-                return 0;
-        int n;
-        if (c->vault_name)
-                n = asprintf(&c->vault, "glacier://%s", c->vault_name);
-        else
-                n = asprintf(&c->vault, "dir:%s/store", c->data);
-        if (n < 0)
-                c->vault = NULL;
-        return n < 0 ? -ENOMEM : 0;
-}
-
-static int fill_in(struct config *c, struct err *e)
-{
-        const char *tmp = getenv("TMPDIR");
-        if (default_lists(c) < 0 || default_vault(c) < 0 ||
-                (!c->tmp_dir && !(c->tmp_dir = strdup(tmp && *tmp == '/' ? tmp : "/tmp"))) ||
-                (!c->storage_class && !(c->storage_class = strdup("DEEP_ARCHIVE"))) ||
-                (!c->restore_tier && !(c->restore_tier = strdup("bulk"))) ||
-                (!c->mountpoint && !(c->mountpoint = io_join(home_folder(), "glacier"))))
-                return err_oom(e);
-        return 0;
-}
+/* ---- reading ---- */
 
 static struct config *new_config(void)
 {
@@ -208,8 +120,6 @@ static struct config *new_config(void)
         }
         return c;
 }
-
-/* ---- reading ---- */
 
 /* jansson keeps no lines of values: the key is looked for where it stands as a key. */
 int config_line_of(const char *text, size_t len, const char *key, int at)
@@ -254,8 +164,9 @@ static int set_all(struct config *c, const json_t *o, const struct source *s, st
                 int line = config_line_of(s->text, s->len, key, s->depth);
                 if (!k) {
                         const char *like = suggestion(key);
-                        return err_set(e, -EINVAL, "%s:%d: unknown key %s%s%s", s->name, line, key,
-                                like ? "; did you mean " : "", like ? like : "");
+                        return err_set(e, -EINVAL, "%s:%d: unknown key %s%s%s%s", s->name, line,
+                                key, like ? "; did you mean " : "", like ? like : "",
+                                like ? "?" : "");
                 }
                 struct err why = {0};
                 int q = config_set(c, k, value, &why);
@@ -268,31 +179,32 @@ static int set_all(struct config *c, const json_t *o, const struct source *s, st
 static bool has_secret(const json_t *o)
 {
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                if (keys[i].flags & CONFIG_SECRET && json_object_get(o, keys[i].name))
+                if (keys[i].flags & CONFIG_SECRET &&
+                        json_string_length(json_object_get(o, keys[i].name)) > 0)
                         return true;
         return false;
 }
 
 static int parse_text(struct config *c, const struct source *s, bool *ret_secret, struct err *e)
 {
-        json_error_t why;
-        json_auto_t *o = json_loadb(s->text, s->len, JSON_REJECT_DUPLICATES, &why);
-        if (!o)
-                return err_set(e, -EINVAL, "%s:%d:%d: %s", s->name, why.line, why.column, why.text);
+        json_auto_t *o = NULL;
+        int q = config_json(s->text, s->len, s->name, &o, e);
+        if (q < 0)
+                return q;
         if (!json_is_object(o))
                 return err_set(e, -EINVAL,
                         "%s:1: the configuration must be one dictionary: { ... }", s->name);
         *ret_secret = has_secret(o);
-        int q = set_all(c, o, s, e);
+        q = set_all(c, o, s, e);
         if (q == 0)
-                q = config_note_sources(c, o) < 0 ? err_oom(e) : 0;
+                q = config_note_sources(c, o, "file") < 0 ? err_oom(e) : 0;
         return q;
 }
 
 static int finish(struct config *c, struct err *e)
 {
-        int q = fill_in(c, e);
-        if (q == 0 && !c->effective && config_note_sources(c, NULL) < 0)
+        int q = config_fill_in(c, e);
+        if (q == 0 && !c->effective && config_note_sources(c, NULL, NULL) < 0)
                 q = err_oom(e);
         return q;
 }
@@ -303,8 +215,8 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
         bool secret;
         if (!c)
                 return err_oom(e);
-        int q = set_places(c, e);
-        if (q == 0 && !(c->file = absolute(name)))
+        int q = config_set_places(c, e);
+        if (q == 0 && !(c->file = config_absolute(name)))
                 q = err_oom(e);
         if (q == 0)
                 q = parse_text(c, &(struct source){text, name, len, 1}, &secret, e);
@@ -332,6 +244,9 @@ static int read_config(struct config *c, bool must_exist, struct err *e)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
         int q = io_read_file(AT_FDCWD, c->file, 1 * MiB, &b, e);
+        struct stat st;
+        if (q == -ENOENT && lstat(c->file, &st) == 0) /* where it leads may be an unmounted disk */
+                return err_set(e, -EINVAL, "%s is a link that leads nowhere", c->file);
         if (q == -ENOENT && !must_exist)
                 return 0;
         if (q < 0)
@@ -378,7 +293,7 @@ static int lay_over(struct config *c, const struct config_overlay *o, struct err
         int q = set_all(c, own, &(struct source){o->text, o->name, o->len, 2}, e);
         free(c->file);
         c->file = file;
-        return q < 0 ? q : config_note_sources(c, own) < 0 ? err_oom(e) : 0;
+        return q < 0 ? q : config_note_sources(c, own, "job") < 0 ? err_oom(e) : 0;
 }
 
 int config_load_over(
@@ -387,10 +302,10 @@ int config_load_over(
         _cleanup_(config_freep) struct config *c = new_config();
         if (!c)
                 return err_oom(e);
-        int q = set_places(c, e);
+        int q = config_set_places(c, e);
         if (q < 0)
                 return q;
-        c->file = path ? absolute(path) : default_file(c);
+        c->file = path ? config_absolute(path) : config_default_file(c);
         if (!c->file)
                 return err_oom(e);
         q = read_config(c, path != NULL, e);
@@ -431,42 +346,4 @@ void config_free(struct config *c)
         free(c->jobs);
         free(c->effective);
         free(c);
-}
-
-/* ---- places that would eat themselves ---- */
-
-static bool inside_own_mount(const char *path)
-{
-        _cleanup_free_ char *probe = strdup(path);
-        struct stat st;
-        while (probe && stat(probe, &st) < 0) {
-                char *slash = strrchr(probe, '/');
-                if (!slash || slash == probe)
-                        return false;
-                *slash = 0;
-        }
-        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-        if (!probe || !f)
-                return false;
-        char line[4096];
-        while (fgets(line, sizeof line, f)) {
-                unsigned major, minor;
-                if (sscanf(line, "%*d %*d %u:%u", &major, &minor) == 2 &&
-                        strstr(line, " - fuse.autoglacier ") &&
-                        st.st_dev == (dev_t)(((unsigned long long)major << 8) | minor))
-                        return true;
-        }
-        return false;
-}
-
-int config_check_places(const struct config *c, struct err *e)
-{
-        const char *dir = startswith(c->vault, "dir:");
-        const char *places[] = {c->data, dir};
-        for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-                if (places[i] && inside_own_mount(places[i]))
-                        return err_set(e, -EINVAL,
-                                "%s lies inside an autoglacier mount; it must be outside",
-                                places[i]);
-        return 0;
 }

@@ -10,6 +10,7 @@
 #include "err.h"
 
 struct buf;
+struct json_t; /* jansson's */
 
 struct config {
         char *file; /* absolute path of CONFIG.json, there or not */
@@ -76,10 +77,12 @@ DEFINE_CLEANUP(config_free, struct config *)
 
 /* A path as people write it ("~", "$HOME", relative to `base`), absolute. The caller frees it. */
 char *config_expand(const char *s, const char *base);
+/* JSON from text, whose last byte is followed by a zero. -EINVAL with `name`, line and words. */
+int config_json(const char *text, size_t len, const char *name, struct json_t **ret, struct err *e);
 /* The line in which `key` stands as a key, `depth` braces deep; the last line if it does not. */
 int config_line_of(const char *text, size_t len, const char *key, int depth);
 
-/* Every key with its value and where it came from ("file", "default", "environment"), secrets as
+/* Every key with its value and where it came from ("file", "job", "default"), secrets as
  * "********", one a line, or as JSON. */
 int config_print(const struct config *c, bool json, struct buf *ret);
 

@@ -39,5 +39,12 @@ _unused_ static inline bool config_is_string(enum config_type t)
 }
 /* Checks and sets one value; the words say what was expected. */
 int config_set(struct config *c, const struct config_key *k, const json_t *value, struct err *e);
-/* Remembers which keys the file had. */
-int config_note_sources(struct config *c, const json_t *file);
+
+/* config_show.c: remembers which keys a file had; `from`: "file" or "job". `file` NULL: none. */
+int config_note_sources(struct config *c, const json_t *file, const char *from);
+
+/* config_places.c */
+char *config_absolute(const char *path); /* begins at the working directory; NULL: no memory */
+int config_set_places(struct config *c, struct err *e); /* home, data, jobs */
+char *config_default_file(const struct config *c);      /* after config_set_places() */
+int config_fill_in(struct config *c, struct err *e);    /* defaults of what no file has set */

@@ -192,16 +192,15 @@ static int check_whole(struct reading *r)
 
 static int read_text(struct reading *r, const char *config_file)
 {
-        json_error_t why;
         const char *text = buf_str(&r->text);
-        json_auto_t *o = json_loadb(text, r->text.len, JSON_REJECT_DUPLICATES, &why);
-        if (!o)
-                return err_set(r->e, -EINVAL, "%s:%d:%d: %s", r->job->file, why.line, why.column,
-                        why.text);
+        json_auto_t *o = NULL;
+        int q = config_json(text, r->text.len, r->job->file, &o, r->e);
+        if (q < 0)
+                return q;
         if (!json_is_object(o))
                 return err_set(
                         r->e, -EINVAL, "%s:1: a job must be one dictionary: { ... }", r->job->file);
-        int q = read_keys(r, o);
+        q = read_keys(r, o);
         if (q == 0)
                 q = check_whole(r);
         if (q < 0)

@@ -8,9 +8,14 @@
 #include "store.h"
 #include "stores.h"
 
+/* A file that was named and is not there is a mistake; -ENOENT means that there is no data folder.
+ */
 int cli_config(struct cli *cli, struct err *e)
 {
-        return cli->config ? 0 : config_load(cli->config_file, &cli->config, e);
+        int q = cli->config ? 0 : config_load(cli->config_file, &cli->config, e);
+        if (q == -ENOENT)
+                e->code = q = -EINVAL;
+        return q;
 }
 
 static void close_engine(struct cli *cli)
@@ -28,9 +33,9 @@ int cli_engine(struct cli *cli, bool work, struct err *e)
         close_engine(cli);
         cli->working = work;
         int q = cli_config(cli, e);
-        if (q == 0)
-                q = engine_open(
-                        cli->config, work ? ENGINE_WORK : ENGINE_READ, NULL, &cli->engine, e);
+        if (q < 0)
+                return q;
+        q = engine_open(cli->config, work ? ENGINE_WORK : ENGINE_READ, NULL, &cli->engine, e);
         if (q == -ENOENT && !work)
                 q = err_set(e, q, "nothing has been archived yet: there is no data folder %s",
                         cli->config->data);

@@ -2,10 +2,12 @@
 
 #include "buf.h"
 #include "config.h"
+#include "job.h"
 
 #include <jansson.h>
 
 static const struct cli_option options[] = {
+        {"job", 'j', "JOB", "what holds for this saved job", false},
         {"json", 0, NULL, "as JSON; see autoglacier-json(5)", false},
         {0},
 };
@@ -43,14 +45,25 @@ static int print_key(const char *json, const char *key, struct err *e)
         return 0;
 }
 
+/* A job's own CONFIG lies over that of the program. */
+static int print(struct cli *cli, bool json, struct buf *ret, struct err *e)
+{
+        const char *name = cli_value(cli, "job");
+        _cleanup_(job_freep) struct job *job = NULL;
+        int q = name ? job_load(name, cli->config_file, &job, e) : cli_config(cli, e);
+        if (q < 0)
+                return q;
+        if (job && !json)
+                buf_addf(ret, "# job: %s\n", job->file);
+        return config_print(job ? job->config : cli->config, json, ret) < 0 ? err_oom(e) : 0;
+}
+
 static int run(struct cli *cli)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
         const char *key = cli->words[0];
         struct err e = {0};
-        int q = cli_config(cli, &e);
-        if (q == 0 && config_print(cli->config, key || cli_flag(cli, "json"), &b) < 0)
-                q = err_oom(&e);
+        int q = print(cli, key || cli_flag(cli, "json"), &b, &e);
         if (q == 0 && key)
                 q = print_key(buf_str(&b), key, &e);
         if (q < 0)
@@ -65,8 +78,8 @@ const struct cli_command cmd_config = {
         .words = "[KEY]",
         .summary = "the configuration that holds, and where each value comes from",
         .about = "Prints every key of the configuration with its value and where it comes from:\n"
-                 "the file, or a default. Secrets are not shown. With a KEY, its value alone, a\n"
-                 "list one item a line.",
+                 "the file, the job with --job, or a default. Secrets are not shown. With a KEY,\n"
+                 "its value alone, a list one item a line.",
         .options = options,
         .max_words = 1,
         .run = run,

@@ -84,7 +84,8 @@ class Usage(CliCase):
         path = self.write("other.json", '{"COMPRESSION": "zstd"}')
         for words in (["--config", path, "config"], ["--config=" + path, "config"], ["config", "--config", path]):
             self.assertRegex(self.ag(*words).out, r'COMPRESSION +"zstd" +# file')
-        self.ag("--config", self.path("no/x.json"), "config", status=1, say=self.path("no/x.json"))
+        for words in (["config"], ["list"], ["list", "--json"], ["status"], ["files", "latest"], ["backup", "-m", "x", "/etc/hostname"]):
+            self.ag("--config", self.path("no/x.json"), *words, status=1, say=self.path("no/x.json"))
 
     def test_messages_begin_with_program_and_command(self):
         r = self.ag("show", "nothing", status=1)
@@ -120,7 +121,48 @@ class Mistakes(CliCase):
         for words in (["status"], ["list"], ["backup", "-m", "x", "/etc/hostname"], ["config"], ["mount"], ["init"]):
             self.ag(*words, status=1, say=path + ":3: unknown key VOLUME_SIZ; did you mean VOLUME_SIZE")
 
+    def test_each_mistake_is_told_in_words(self):
+        for text, line, words in (
+                ('{"COMPRESION": "lzma"}', 1, "unknown key COMPRESION; did you mean COMPRESSION?"),
+                ('{\n"vault-name": "x"}', 2, "did you mean VAULT_NAME?"),
+                ('{"AWS_SECRET_KEY": "x"}', 1, "did you mean AWS_SECRET_ACCESS_KEY?"),
+                ('{"REGION": "x"}', 1, "did you mean REGION_NAME?"),
+                ('{"foo": 1}', 1, "unknown key foo\n"),
+                ('{\n\n"COMPRESSION": 1}', 3, 'COMPRESSION: must be "lzma"'),
+                ('{"VOLUME_SIZE": "much"}', 1, "VOLUME_SIZE: must be a number of bytes"),
+                ('{"PATH_STYLE": "yes"}', 1, "PATH_STYLE: must be true or false"),
+                ('{"PUBL_RSA_KEY_PATH": [1]}', 1, "PUBL_RSA_KEY_PATH: must be a text in quotes"),
+                ("{\n'COMPRESSION': 'lzma'}", 2, 'JSON wants "double quotes"'),
+                ('{"COMPRESSION": "lzma",\n}', 2, "JSON has no comma after the last entry"),
+                ('{"COMPRESSION": "lzma",\n# the fastest\n"TMP_DIR": "/tmp"}', 2, "JSON has no comments"),
+                ('', 1, "it is empty; without any keys it is {}"),
+                ('[]', 1, "must be one dictionary"),
+                ('{"COMPRESSION": "lzma"\n"TMP_DIR": "/tmp"}', 2, "it is not JSON"),
+                ('{"TMP_DIR": "/a",\n"TMP_DIR": "/b"}', 2, "a key stands there twice"),
+                ('\ufeff{}', 1, "byte order mark")):
+            path = self.config(text)
+            err = self.ag("config", status=1).err
+            self.assertRegex(err, "^autoglacier: config: %s:%d:" % (path, line))
+            self.assertIn(words, err)
+
+    def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(self):
+        path = self.config("{}")
+        os.unlink(path)
+        os.symlink("on an unmounted disk", path)
+        self.ag("list", status=1, say=path + " is a link that leads nowhere")
+        os.unlink(path)
+        os.mkdir(path)
+        self.ag("config", status=1, say="cannot read " + path + ": Is a directory")
+        os.rmdir(path)
+        if os.geteuid() != 0:
+            self.config("{}")
+            os.chmod(path, 0)
+            self.ag("config", status=1, say="cannot open " + path + ": Permission denied")
+
     def test_a_file_with_a_secret_that_others_can_read_is_refused(self):
+        path = self.config('{"RSA_PASSPHRASE": null, "AWS_SECRET_ACCESS_KEY": ""}')
+        os.chmod(path, 0o644)
+        self.ag("config")
         path = self.config('{"AWS_SECRET_ACCESS_KEY": "not-to-be-seen"}')
         os.chmod(path, 0o644)
         r = self.ag("config", status=1, say="chmod 600")
