@@ -163,6 +163,19 @@ static void try_remove(struct probe *p)
                 say(p, REACH_WARNING, "the small object %s stays behind: %s", PROBE, why.text);
 }
 
+/* What is not there is asked for: nothing is started, nothing paid. Where it may not be, backups
+ * work all the same, and some mean it so. Services that know no thawing answer anything. */
+static void try_retrieve(struct probe *p)
+{
+        struct err why = {0};
+        int q = p->s->traits.inventory ? store_glacier_may_retrieve(p->s, &why)
+                                       : store_s3_may_thaw(p->s, p->name, &why);
+        if (q == 0)
+                say(p, REACH_OK, "what is cold can be asked for");
+        else if (q == -EACCES)
+                say(p, REACH_WARNING, "backups work, getting them back does not: %s", why.text);
+}
+
 static void look_at_clock(struct probe *p, int64_t skew)
 {
         char words[CLOCK_TEXT_MAX];
@@ -190,6 +203,7 @@ static int check_vault(struct probe *p, struct err *e)
         clock_iso(st.modified, date);
         if (st.modified)
                 say(p, REACH_OK, "what it holds is known from its inventory of %s", date);
+        try_retrieve(p);
         look_at_clock(p, store_glacier_skew(p->s));
         return 0;
 }
@@ -215,6 +229,7 @@ int reach_check(struct store *s, reach_fn tell, void *ctx, struct err *e)
         if (q < 0)
                 return q;
         try_remove(&p);
+        try_retrieve(&p);
         look_at_clock(&p, store_s3_skew(p.s));
         return 0;
 }

@@ -2,9 +2,9 @@
  * right?
  *
  * Floor 5. Asks the service by doing: lists, begins an upload in the storage class and gives it up,
- * writes a small object, finds it in the list, reads it, removes it. What is refused is named with
- * the right that is missing. Also writes down the policies that give those rights. Not here: making
- * the store (store_init). One thread a call. */
+ * writes a small object, finds it in the list, reads it, removes it, and asks for a cold object
+ * that is not there. What is refused is named with the right that is missing. Also writes down the
+ * policies that give those rights. Not here: making the store (store_init). One thread a call. */
 #pragma once
 
 #include "base.h"

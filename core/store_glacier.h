@@ -17,6 +17,10 @@ struct config;
 int store_glacier_new(
         const struct config *config, const char *url, struct store **ret, struct err *e);
 
+/* Asks for an archive that cannot be there, which starts nothing and costs nothing. 0: it was
+ * looked for, so retrievals may be asked for. -EACCES with the right that is missing. */
+int store_glacier_may_retrieve(struct store *s, struct err *e);
+
 /* How far the service's clock is before ours, ns, after something was asked. `s` is a vault, or a
  * store around one. */
 int64_t store_glacier_skew(struct store *s);

@@ -1,6 +1,7 @@
 #include "clock.h"
 #include "crash.h"
 #include "glacier_text.h"
+#include "store_glacier.h"
 #include "store_glacier_internal.h"
 
 #include <inttypes.h>
@@ -194,6 +195,30 @@ static char *job_body(const struct glacier_object *o, const struct glacier_job *
                 q |= json_object_set_new(b, "Format", json_string("JSON"));
         }
         return q == 0 ? json_dumps(b, JSON_COMPACT) : NULL;
+}
+
+int store_glacier_may_retrieve(struct store *s, struct err *e)
+{
+        while (s->inner)
+                s = s->inner;
+        struct glacier_object o = {.name = "nothing", .size = MiB};
+        memset(o.archive, 'x', 138); /* as long as an id is */
+        const struct glacier_job wanted = {.end = o.size};
+        _cleanup_free_ char *body = job_body(&o, &wanted, &(struct store_thaw){0});
+        if (!body)
+                return err_oom(e);
+        _cleanup_aws_answer_ struct aws_answer a = {0};
+        const struct glacier_call c = {.what = "ask for an archive",
+                .right = "glacier:InitiateJob",
+                .method = "POST",
+                .below = "/jobs",
+                .body = body,
+                .body_len = strlen(body),
+                .once = true};
+        struct err why = {0};
+        int q = glacier_call(glacier_of(s), &c, &a, &why);
+        bool looked = q == 0 || q == -ENOENT || q == -EINVAL;
+        return looked ? 0 : err_set(e, q, "%s", why.text);
 }
 
 static int initiate(struct glacier *g, const struct glacier_object *o, struct glacier_job *wanted,

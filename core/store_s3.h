@@ -24,6 +24,10 @@ int store_s3_new(const struct config *config, const char *url, const char *stora
 /* For checks before the first commit (reach.h): a round trip without side effects. The service's
  * clock before ours, ns; 0 if they agree. */
 int64_t store_s3_skew(struct store *s);
+/* Likewise: asks for an object that is not there, which starts nothing and costs nothing. 0: it was
+ * looked for, so cold ones may be asked for. -EACCES with the right that is missing; -ENOTSUP the
+ * store's class is not cold. */
+int store_s3_may_thaw(struct store *s, const char *name, struct err *e);
 /* Bucket and prefix ("" if none) of such a store's URL; false if it is no s3:// URL. */
 bool store_s3_parse(
         const char *url, char *bucket, size_t bucket_size, char *prefix, size_t prefix_size);

@@ -1,6 +1,7 @@
-#include "store_s3_internal.h"
+#include "store_s3.h"
 
 #include "clock.h"
+#include "store_s3_internal.h"
 #include "xml.h"
 
 #include <curl/curl.h>
@@ -232,6 +233,17 @@ static int ask_thaw(struct s3_store *s, const char *name, const char *body, stru
         return s3_do(s, &r, &a, e);
 }
 
+static void thaw_body(const char *class, const char *tier, unsigned n_days, char ret[300])
+{
+        char days[40] = "";
+        if (!streq(class, "INTELLIGENT_TIERING")) /* what comes back there stays */
+                (void)snprintf(days, sizeof days, "<Days>%u</Days>", MAX(n_days, 1u)); /* fits */
+        (void)snprintf(ret, 300,
+                "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">%s"
+                "<GlacierJobParameters><Tier>%s</Tier></GlacierJobParameters></RestoreRequest>",
+                days, tier); /* fits */
+}
+
 int s3_thaw(struct store *base, const char *name, const struct store_thaw *t, struct err *e)
 {
         const char *tier = tier_name(t->tier ? t->tier : "bulk");
@@ -242,15 +254,24 @@ int s3_thaw(struct store *base, const char *name, const struct store_thaw *t, st
         bool never_cold = q == 0 && st.access == STORE_READY && st.ready_until == 0;
         if (q < 0 || never_cold || st.access == STORE_THAWING)
                 return q;
-        char body[300], days[40] = "";
-        if (!streq(st.storage_class, "INTELLIGENT_TIERING")) /* what comes back there stays */
-                (void)snprintf(days, sizeof days, "<Days>%u</Days>", MAX(t->days, 1u)); /* fits */
-        (void)snprintf(body, sizeof body,
-                "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">%s"
-                "<GlacierJobParameters><Tier>%s</Tier></GlacierJobParameters></RestoreRequest>",
-                days, tier); /* fits */
+        char body[300];
+        thaw_body(st.storage_class, tier, t->days, body);
         q = ask_thaw(s3_of(base), name, body, e);
         return q == -EALREADY ? 0 : q;
+}
+
+int store_s3_may_thaw(struct store *s, const char *name, struct err *e)
+{
+        while (s->inner)
+                s = s->inner;
+        char body[300];
+        struct err why = {0};
+        const char *class = s3_of(s)->storage_class;
+        if (!class_is_cold(class))
+                return err_set(e, -ENOTSUP, "what is stored as %s is read at once", class);
+        thaw_body(class, "Bulk", 1, body);
+        int q = ask_thaw(s3_of(s), name, body, &why);
+        return q == -ENOENT ? 0 : err_set(e, q, "%s", why.text);
 }
 
 int s3_remove(struct store *base, const char *name, struct err *e)

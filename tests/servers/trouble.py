@@ -115,6 +115,13 @@ class Sentences(Trouble):
             text = self.said(self.machine(), "needs the right " + right)
             self.assertIn('"s3:ListMultipartUploadParts"', text)  # the policy that is enough
 
+    def test_a_missing_right_to_thaw_is_named_and_nothing_is_started(self):
+        self.said(self.machine(), "what is cold can be asked for", status=0)
+        self.server.behave({"op": "RestoreObject", "kind": "denied"})
+        self.said(self.machine(), "backups work, getting them back does not", "needs the right s3:RestoreObject", status=0)
+        self.assertEqual([r["status"] for r in self.requests("RestoreObject")], [404, 403])
+        self.assertNotIn("asked for", self.said(self.machine(STORAGE_CLASS="STANDARD"), status=0))
+
     def test_no_right_to_remove_is_no_failure(self):
         self.server.behave({"op": "DeleteObject", "kind": "denied"})
         m = self.machine()

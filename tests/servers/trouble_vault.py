@@ -74,6 +74,15 @@ class Plain(Trouble):
             self.allow([operation])
             self.init_fails(self.machine(), "glacier:" + operation)
 
+    def test_missing_right_to_retrieve_is_named_and_nothing_is_started(self):
+        self.assertIn("what is cold can be asked for", self.cli(self.machine(), "init"))
+        self.allow(["InitiateJob"])
+        said = self.cli(self.machine(), "init")
+        self.assertIn("backups work, getting them back does not", said)
+        self.assertIn("needs the right glacier:InitiateJob", said)
+        granted = [e["status"] for e in self.server.requests("InitiateJob") if self.vault in e["path"]]
+        self.assertEqual(granted, [404, 403])
+
     def test_account_without_vaults_is_sent_to_buckets(self):
         self.server.set(no_vaults=True)
         self.init_fails(self.machine(), "s3://")
