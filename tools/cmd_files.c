@@ -9,12 +9,13 @@
 static const struct cli_option options[] = {
         {"long", 'l', NULL, "with mode, owner, size and time", false},
         {"null", '0', NULL, "each name ended by a zero byte instead of a newline", false},
+        {"json", 0, NULL, "each as a JSON object; see autoglacier-json(5)", false},
         {0},
 };
 
 struct listing {
-        const char *pattern;
-        bool whole, null;
+        const char *pattern, *id;
+        bool whole, null, json;
         unsigned n;
 };
 
@@ -27,46 +28,46 @@ static bool matches(const char *pattern, const char *path)
         return slash && !strchr(pattern, '/') && fnmatch(pattern, slash + 1, 0) == 0;
 }
 
-static int each(void *ctx, const struct catalog_member *m)
+/* `base`: the archive that holds it, if that is an older one. */
+static int show(struct listing *l, const char *base, const struct catalog_member *m)
 {
-        struct listing *l = ctx;
         if (m->type == 'i' || (l->pattern && !matches(l->pattern, m->path)))
                 return 0;
         l->n++;
-        if (!l->whole) {
+        if (l->json) {
+                member_json(base ? base : l->id, NULL, m);
+        } else if (!l->whole) {
                 member_path(m->path, l->null ? 0 : '\n');
-                return ferror(stdout) ? -EPIPE : 0;
+        } else {
+                member_long(m);
+                if (base)
+                        (void)printf("  [in %s]", base); /* cli_flush() tells errors */
+                (void)putchar(l->null ? 0 : '\n');
         }
-        member_long(m);
-        (void)putchar(l->null ? 0 : '\n'); /* cli_flush() tells errors */
         return ferror(stdout) ? -EPIPE : 0;
+}
+
+static int each(void *ctx, const struct catalog_member *m)
+{
+        return show(ctx, NULL, m);
 }
 
 /* What had not changed when the archive was made, and lies in an older one. */
 static int elsewhere(void *ctx, const char *base, const struct catalog_member *m)
 {
-        struct listing *l = ctx;
-        if (l->pattern && !matches(l->pattern, m->path))
-                return 0;
-        l->n++;
-        if (!l->whole) {
-                member_path(m->path, l->null ? 0 : '\n');
-                return ferror(stdout) ? -EPIPE : 0;
-        }
-        member_long(m);
-        (void)printf("  [in %s]", base); /* cli_flush() tells errors */
-        (void)putchar(l->null ? 0 : '\n');
-        return ferror(stdout) ? -EPIPE : 0;
+        return show(ctx, base, m);
 }
 
 static int run(struct cli *cli)
 {
         struct listing l = {.pattern = cli->words[1],
                 .whole = cli_flag(cli, "long"),
-                .null = cli_flag(cli, "null")};
+                .null = cli_flag(cli, "null"),
+                .json = cli_flag(cli, "json")};
         struct catalog_archive a = {0};
         struct err e = {0};
         int q = cli_archive(cli, cli->words[0], &a, &e);
+        l.id = a.id;
         if (q == 0)
                 q = catalog_members_each(cli->catalog, a.id, true, each, &l, &e);
         if (q == 0)

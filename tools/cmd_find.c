@@ -6,6 +6,17 @@
 
 #include <inttypes.h>
 
+static const struct cli_option options[] = {
+        {"null", '0', NULL, "each line ended by a zero byte instead of a newline", false},
+        {"json", 0, NULL, "each as a JSON object; see autoglacier-json(5)", false},
+        {0},
+};
+
+struct finding {
+        bool null, json;
+        unsigned n;
+};
+
 static bool is_there(const struct catalog_archive *a)
 {
         return a->state != ARCHIVE_DELETED && a->state != ARCHIVE_PREPARED;
@@ -13,27 +24,31 @@ static bool is_there(const struct catalog_archive *a)
 
 static int each(void *ctx, const struct catalog_archive *a, const struct catalog_member *m)
 {
-        unsigned *n = ctx;
+        struct finding *f = ctx;
         char at[CLOCK_TEXT_MAX];
         if (!is_there(a) || m->type == 'i')
                 return 0;
-        ++*n;
+        f->n++;
+        if (f->json) {
+                member_json(a->id, a->name, m);
+                return ferror(stdout) ? -EPIPE : 0;
+        }
         clock_iso(m->mtime, at);
         (void)printf("%s  %12" PRIu64 " %s ", a->name, m->size, at);
-        member_path(m->path, '\n');
+        member_path(m->path, f->null ? 0 : '\n');
         return ferror(stdout) ? -EPIPE : 0;
 }
 
 static int run(struct cli *cli)
 {
         struct err e = {0};
-        unsigned n = 0;
+        struct finding f = {.null = cli_flag(cli, "null"), .json = cli_flag(cli, "json")};
         int q = cli_catalog(cli, false, &e);
         if (q == 0)
-                q = catalog_find(cli->catalog, cli->words[0], each, &n, &e);
+                q = catalog_find(cli->catalog, cli->words[0], each, &f, &e);
         if (q < 0 && q != -EPIPE)
                 return cli_fail(cli, &e);
-        if (n == 0) {
+        if (f.n == 0) {
                 cli_say(cli, "no archive holds anything that matches %s", cli->words[0]);
                 return CLI_FAILED;
         }
@@ -48,6 +63,7 @@ const struct cli_command cmd_find = {
                  "path of each match, oldest archive first. `*` also stands for '/'; a pattern\n"
                  "without '/' is held against the last part of each path, too. Nothing is\n"
                  "fetched.",
+        .options = options,
         .min_words = 1,
         .max_words = 1,
         .run = run,

@@ -14,12 +14,14 @@
 
 static const struct cli_option options[] = {
         {"quiet", 'q', NULL, "print only what is not stored", false},
+        {"null", '0', NULL, "each line ended by a zero byte instead of a newline", false},
         {0},
 };
 
 struct asking {
         struct cli *cli;
         bool quiet;
+        char end; /* of a line */
         unsigned stored, missing;
         struct err *e;
 };
@@ -43,7 +45,7 @@ static int found(void *ctx, const struct catalog_archive *a, const struct catalo
         const struct asking *k = ctx;
         if (!k->quiet) {
                 (void)printf("%s: ", a->name);
-                member_path(m->path, '\n');
+                member_path(m->path, k->end);
         }
         return 1;
 }
@@ -69,9 +71,9 @@ static int ask_file_sum(struct asking *k, const char *path)
                 return 0;
         k->missing++;
         if (k->quiet)
-                member_path(path, '\n');
+                member_path(path, k->end);
         else
-                (void)puts("NOT STORED");
+                (void)printf("NOT STORED%c", k->end);
         return 0;
 }
 
@@ -107,7 +109,10 @@ static int warn_not_yet(struct cli *cli, struct err *e)
 static int run(struct cli *cli)
 {
         struct err e = {0};
-        struct asking k = {.cli = cli, .quiet = cli_flag(cli, "quiet"), .e = &e};
+        struct asking k = {.cli = cli,
+                .quiet = cli_flag(cli, "quiet"),
+                .end = cli_flag(cli, "null") ? 0 : '\n',
+                .e = &e};
         int q = cli_catalog(cli, false, &e);
         for (int i = 0; q == 0 && i < cli->n_words; i++)
                 q = ask_tree(&k, cli->words[i]);

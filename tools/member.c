@@ -1,5 +1,7 @@
 #include "member.h"
 
+#include "buf.h"
+#include "bytes.h"
 #include "catalog.h"
 #include "cli.h"
 #include "clock.h"
@@ -38,4 +40,42 @@ void member_long(const struct catalog_member *m)
                 (void)fputs(m->type == 'l' ? " -> " : " = ", stdout);
                 cli_print(m->link, strlen(m->link));
         }
+}
+
+/* ---- for scripts ---- */
+
+/* Bytes that are not UTF-8 are exact in a key of their own. */
+static void add_bytes(struct buf *b, const char *key, const char *s)
+{
+        size_t n = strlen(s);
+        _cleanup_free_ char *base64 = bytes_is_utf8(s, n) ? NULL : malloc(BYTES_BASE64_LEN(n));
+        buf_addf(b, ", \"%s\": ", key);
+        buf_add_json(b, s, n);
+        if (!base64)
+                return;
+        bytes_base64(s, n, base64);
+        buf_addf(b, ", \"%s_base64\": \"%s\"", key, base64);
+}
+
+void member_json(const char *id, const char *name, const struct catalog_member *m)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char at[CLOCK_TEXT_MAX], sum[129];
+        buf_addf(&b, "{\"archive\": \"%s\"", id);
+        if (name)
+                add_bytes(&b, "name", name);
+        add_bytes(&b, "path", m->path);
+        clock_iso_ns(m->mtime, at);
+        buf_addf(&b,
+                ", \"type\": \"%c\", \"mode\": \"%04o\", \"uid\": %u, \"gid\": %u, \"mtime\": "
+                "\"%s\", \"size\": %" PRIu64,
+                m->type, m->mode, m->uid, m->gid, at, m->size);
+        if (m->sha512) {
+                bytes_hex(m->sha512, 64, sum);
+                buf_addf(&b, ", \"sha512\": \"%s\"", sum);
+        }
+        if (m->link)
+                add_bytes(&b, "link", m->link);
+        buf_adds(&b, "}\n");
+        (void)fwrite(buf_str(&b), 1, b.len, stdout); /* cli_flush() tells errors */
 }

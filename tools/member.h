@@ -5,6 +5,9 @@
 
 struct catalog_member;
 
+/* One JSON object and a newline: the keys of autoglacier-json(5). `id`, `name`: the archive that
+ * holds it; a NULL name is left out. */
+void member_json(const char *id, const char *name, const struct catalog_member *m);
 /* The path, ended by `end`; on a terminal without control characters. */
 void member_path(const char *path, char end);
 /* "-rw-r--r--  1000 1000      12345 2026-11-22T21:27:03Z path -> target", without the newline. */

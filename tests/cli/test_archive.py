@@ -1,4 +1,6 @@
 """Archives from the command line: made, listed, looked into, compared, brought back, deleted."""
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -303,7 +305,36 @@ class Looking(ArchiveCase):
             f.write(b"x")
         self.backup("src")
         r = subprocess.run([Programs.cli, "files", "--null", "latest"], env=self.environment(), stdout=subprocess.PIPE)
-        self.assertIn(self.path("src").encode()[1:] + b"/" + odd, r.stdout.split(b"\0"))
+        path = self.path("src").encode()[1:] + b"/" + odd
+        self.assertIn(path, r.stdout.split(b"\0"))
+        r = subprocess.run([Programs.cli, "find", "-0", "*line*"], env=self.environment(), stdout=subprocess.PIPE)
+        self.assertEqual([line[-len(path):] for line in r.stdout.split(b"\0")], [path, b""])
+        with open(os.path.join(self.folder.encode(), b"src", odd), "ab") as f:
+            f.write(b"not stored")
+        r = subprocess.run([Programs.cli, "stored", "-q0", self.path("src")], env=self.environment(), stdout=subprocess.PIPE)
+        self.assertEqual(r.stdout, b"/" + path + b"\0")
+        for words in (["files", "--json", "latest"], ["find", "--json", "*"]):
+            lines = [json.loads(line) for line in self.ag(*words).out.splitlines()]
+            [one] = [m for m in lines if "path_base64" in m]
+            self.assertEqual((base64.b64decode(one["path_base64"]), one["path"]), (path, path.decode(errors="replace")))
+
+    def test_json_of_files_tells_what_there_is(self):
+        name = self.backup("src")
+        info = json.loads(self.ag("show", "--json", name).out)
+        members = {m["path"]: m for m in map(json.loads, self.ag("files", "--json", name).out.splitlines())}
+        self.assertEqual(sorted(members), sorted(self.ag("files", name).out.splitlines()))
+        one = members[self.path("src/a.txt")[1:]]
+        st = os.stat(self.path("src/a.txt"))
+        with open(self.path("src/a.txt"), "rb") as f:
+            digest = hashlib.sha512(f.read()).hexdigest()
+        self.assertEqual((one["archive"], one["type"], one["mode"], one["uid"], one["size"], one["sha512"]),
+                         (info["id"], "f", "%04o" % (st.st_mode & 0o7777), st.st_uid, st.st_size, digest))
+        self.assertRegex(one["mtime"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$")
+        self.assertTrue(one["mtime"].endswith("%09dZ" % (st.st_mtime_ns % 10**9)))
+        [link] = [m for m in members.values() if m["type"] == "l"]
+        self.assertEqual((link["link"], "sha512" in link), ("a.txt", False))
+        [found] = [json.loads(line) for line in self.ag("find", "--json", "a.txt").out.splitlines()]
+        self.assertEqual(found, dict(one, name=name))
 
     def test_a_terminal_is_not_written_on_by_names(self):
         with open(os.path.join(self.folder.encode(), b"src", b"\x1b]0;owned\x07"), "wb") as f:
