@@ -1,6 +1,7 @@
 #include "config_internal.h"
 
 #include "io.h"
+#include "own_mount.h"
 
 #include <pwd.h>
 #include <sys/stat.h>
@@ -127,18 +128,7 @@ static bool inside_own_mount(const char *path)
                         return false;
                 *slash = 0;
         }
-        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-        if (!probe || !f)
-                return false;
-        char line[4096];
-        while (fgets(line, sizeof line, f)) {
-                unsigned major, minor;
-                if (sscanf(line, "%*d %*d %u:%u", &major, &minor) == 2 &&
-                        strstr(line, " - fuse.autoglacier ") &&
-                        st.st_dev == (dev_t)(((unsigned long long)major << 8) | minor))
-                        return true;
-        }
-        return false;
+        return probe && own_mount_has_device(st.st_dev);
 }
 
 int config_check_places(const struct config *c, struct err *e)

@@ -1,6 +1,7 @@
 #include "place.h"
 
 #include "io.h"
+#include "own_mount.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -29,37 +30,21 @@ int place_run(const char *const argv[], bool quiet)
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-/* What the kernel remembers of a dead mount can still be seen: the question must reach its program.
- */
-static bool is_dead(const char *path)
-{
-        struct statx st;
-        return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0 &&
-               errno == ENOTCONN;
-}
-
 static int clear_dead(const char *path, struct err *e)
 {
-        if (!is_dead(path))
+        if (!own_mount_is_dead(path))
                 return 0;
         const char *const argv[] = {"fusermount3", "-u", "-z", path, NULL};
         (void)place_run(argv, true); /* what counts is whether it answers now */
-        if (is_dead(path))
+        if (own_mount_is_dead(path))
                 return err_set(e, -ENOTCONN,
                         "%s is a dead mount that cannot be cleared; try: fusermount3 -u -z %s",
                         path, path);
+        (void)fprintf(stderr,
+                "autoglacier: %s was a dead mount, whose program had been killed; it was taken "
+                "away\n",
+                path);
         return 0;
-}
-
-static bool is_mounted(const char *path)
-{
-        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-        char line[2 * PATH_MAX], point[PATH_MAX];
-        while (f && fgets(line, sizeof line, f))
-                if (sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && streq(point, path) &&
-                        strstr(line, " - fuse.autoglacier "))
-                        return true;
-        return false;
 }
 
 static int check_empty(const char *path, struct err *e)
@@ -95,7 +80,7 @@ int place_prepare(const char *path, bool make, char **ret, struct err *e)
         _cleanup_free_ char *real = realpath(path, NULL);
         if (!real)
                 return err_errno(e, -errno, "cannot use the mountpoint %s", path);
-        if (is_mounted(real))
+        if (own_mount_is_on(real))
                 return err_set(e, -EBUSY, "%s is mounted already", real);
         if ((q = check_empty(real, e)) < 0)
                 return q;

@@ -4,6 +4,8 @@
 #include "catalog.h"
 #include "catalog_restore.h"
 #include "clock.h"
+#include "config.h"
+#include "mountd.h"
 #include "progress.h"
 #include "report.h"
 
@@ -94,6 +96,17 @@ static int watch(struct cli *cli, struct look *l, struct err *e)
         return 0;
 }
 
+/* Where people would look in vain, and what to do. Not worth failing for. */
+static void say_dead(struct cli *cli)
+{
+        _cleanup_free_ char *at = NULL;
+        if (mountd_find_dead(cli->config->data, &at, NULL) == 0 && at)
+                cli_say(cli,
+                        "%s is a dead mount: its program was killed. autoglacier mount mounts it "
+                        "again, autoglacier umount takes it away",
+                        at);
+}
+
 static int run(struct cli *cli)
 {
         struct look l = {.text = BUF_INIT};
@@ -101,6 +114,8 @@ static int run(struct cli *cli)
         int q = cli_catalog(cli, false, &e);
         if (q == -ENOENT) /* nothing yet: an empty catalogue says so, and looking makes no folder */
                 q = catalog_open(":memory:", &cli->catalog, &e);
+        if (q == 0)
+                say_dead(cli);
         if (q == 0 && cli_flag(cli, "watch"))
                 q = watch(cli, &l, &e);
         else if (q == 0 && (q = look(cli, &l, &e)) == 0)

@@ -3,6 +3,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "io.h"
+#include "own_mount.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -28,18 +29,13 @@ static bool lock_is_held(const char *data)
         return fd >= 0 && fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 }
 
-int mountd_find(const char *data, struct mountd *ret, struct err *e)
+static int read_pid_file(const char *data, struct mountd *ret, struct err *e)
 {
         _cleanup_free_ char *path = io_join(data, "mount.pid");
         _cleanup_buf_ struct buf b = BUF_INIT;
-        *ret = (struct mountd){0};
         if (!path)
                 return err_oom(e);
-        if (!lock_is_held(data))
-                return 0;
         int q = io_read_file(AT_FDCWD, path, 64 * KiB, &b, e);
-        if (q == -ENOENT)
-                return err_set(e, -EAGAIN, "a mount is just coming or going; try again");
         if (q < 0)
                 return q;
         json_auto_t *o = json_loads(buf_str(&b), 0, NULL);
@@ -51,6 +47,25 @@ int mountd_find(const char *data, struct mountd *ret, struct err *e)
                 return err_oom(e);
         ret->pid = (pid_t)pid;
         return 0;
+}
+
+int mountd_find(const char *data, struct mountd *ret, struct err *e)
+{
+        *ret = (struct mountd){0};
+        if (!lock_is_held(data))
+                return 0;
+        int q = read_pid_file(data, ret, e);
+        return q == -ENOENT ? err_set(e, -EAGAIN, "a mount is just coming or going; try again") : q;
+}
+
+int mountd_find_dead(const char *data, char **ret, struct err *e)
+{
+        struct mountd m = {0};
+        int q = lock_is_held(data) ? -ENOENT : read_pid_file(data, &m, e);
+        bool dead = q == 0 && own_mount_is_on(m.mountpoint) && own_mount_is_dead(m.mountpoint);
+        *ret = dead ? steal(m.mountpoint) : NULL;
+        mountd_done(&m);
+        return q == -ENOENT ? 0 : q;
 }
 
 static void nap(void)
@@ -117,11 +132,11 @@ static int run_quietly(const char *const argv[], struct buf *said)
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-int mountd_unmount(const char *mountpoint, struct err *e)
+static int unmount_with(
+        const char *const helper[], const char *mountpoint, int flags, struct err *e)
 {
-        const char *const helper[] = {"fusermount3", "-u", "--", mountpoint, NULL};
         _cleanup_buf_ struct buf said = BUF_INIT;
-        if (geteuid() == 0 && umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+        if (geteuid() == 0 && umount2(mountpoint, UMOUNT_NOFOLLOW | flags) == 0)
                 return 0;
         int q = run_quietly(helper, &said);
         if (q == 0)
@@ -138,13 +153,14 @@ int mountd_unmount(const char *mountpoint, struct err *e)
         return err_set(e, -EIO, "cannot unmount %s: %s", mountpoint, buf_str(&said));
 }
 
-bool mountd_is_mounted(const char *path)
+int mountd_unmount(const char *mountpoint, struct err *e)
 {
-        _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-        char line[2 * PATH_MAX], point[PATH_MAX];
-        while (f && fgets(line, sizeof line, f))
-                if (sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 && streq(point, path) &&
-                        strstr(line, " - fuse.autoglacier "))
-                        return true;
-        return false;
+        const char *const helper[] = {"fusermount3", "-u", "--", mountpoint, NULL};
+        return unmount_with(helper, mountpoint, 0, e);
+}
+
+int mountd_detach(const char *mountpoint, struct err *e)
+{
+        const char *const helper[] = {"fusermount3", "-u", "-z", "--", mountpoint, NULL};
+        return unmount_with(helper, mountpoint, MNT_DETACH, e);
 }

@@ -23,7 +23,11 @@ bool mountd_wait_gone(const char *data, unsigned seconds);
 bool mountd_is_ours(pid_t pid);
 /* Waits until a process is gone, at most `seconds`. True if it is. */
 bool mountd_wait_pid(pid_t pid, unsigned seconds);
+/* The folder on which a program of `data` that was killed has left its mount; NULL if there is
+ * none. The caller frees it. */
+int mountd_find_dead(const char *data, char **ret, struct err *e);
+
 /* Unmounts with fusermount3, or umount where that is not there. -EBUSY: something uses it. */
 int mountd_unmount(const char *mountpoint, struct err *e);
-/* Whether a FUSE mount of ours is on this folder (a real path). */
-bool mountd_is_mounted(const char *path);
+/* The same for a mount whose program is gone: whatever uses it has only errors from it. */
+int mountd_detach(const char *mountpoint, struct err *e);

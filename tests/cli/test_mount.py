@@ -144,13 +144,52 @@ class Umount(MountCase):
         until(lambda: subprocess.run([Programs.cli, "umount"], env=self.environment(), capture_output=True).returncode == 0,
               "umount")
 
-    def test_a_mount_of_a_dead_program_is_taken_away(self):
+    def kill(self):
+        """Kills the program of the mount, and leaves the mount."""
+        pid = self.pid()
+        os.kill(pid, 9)
+        until(lambda: is_dead(pid), "the program is dead")
+        with self.assertRaises(OSError) as caught:
+            os.listdir(self.point)
+        self.assertIn(caught.exception.errno, (errno.ENOTCONN, errno.ECONNABORTED))
+
+    def die(self):
+        self.ag("mount", "glacier")
+        self.kill()
+
+    def test_a_mount_of_a_dead_program_is_taken_away_and_said_so(self):
+        self.keys()
+        for name in ((), (self.point,), ("glacier",), ("./glacier/",)):
+            self.die()
+            self.ag("umount", *name, say=self.point + " was a dead mount")
+            self.assertFalse(is_mounted(self.point))
+            self.ag("umount", status=1, say="nothing is mounted")
+
+    def test_a_dead_mount_that_is_in_use_is_taken_away(self):
         self.keys()
         self.ag("mount", "glacier")
-        os.kill(self.pid(), 9)
-        until(lambda: is_dead(self.pid()), "the program is dead")
+        self.write("glacier/f", "text")
+        with open(os.path.join(self.point, "f")):
+            self.kill()
+            self.ag("umount", say="was a dead mount")
+            self.assertFalse(is_mounted(self.point))
+
+    def test_status_and_mount_tell_of_a_dead_mount(self):
+        self.keys()
+        self.die()
+        self.ag("status", say=self.point + " is a dead mount")
+        self.ag("mount", "glacier", say="glacier was a dead mount")
+        self.assertEqual(os.listdir(self.point).count("archives"), 1)
+        self.assertNotIn("dead mount", self.ag("status").err)
+
+    def test_a_mountpoint_with_blanks_in_its_name_is_found(self):
+        self.keys()
+        self.point = self.path("a folder\twith\\odd name")
+        self.ag("mount", self.point)
         self.ag("umount", self.point)
-        self.assertFalse(is_mounted(self.point))
+        self.ag("mount", self.point)
+        self.ag("mount", self.point, status=1, say="is mounted already")
+        self.ag("umount")
 
 
 class Stop(MountCase):
