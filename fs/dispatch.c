@@ -9,19 +9,26 @@ static const struct fuse_lowlevel_ops *ops_of(fuse_ino_t ino)
         return ino == FUSE_ROOT_ID ? &root_ops : ((const struct node *)ino)->ops;
 }
 
+/* Requests come through a pipe, without being copied, if one with its header fits into the largest
+ * pipe that everybody may have: 256 pages. */
+static unsigned max_write(void)
+{
+        return 1 * MiB - (unsigned)sysconf(_SC_PAGESIZE);
+}
+
 static void init(void *userdata _unused_, struct fuse_conn_info *conn)
 {
         /* The writeback cache would turn errors of write into errors of close, which shells lose.
          */
-        conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV |
-                                  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_FLOCK_LOCKS |
-                                  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_POSIX_ACL |
-                                  FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO);
+        conn->want &=
+                ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV |
+                            FUSE_CAP_SPLICE_MOVE | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS |
+                            FUSE_CAP_POSIX_ACL | FUSE_CAP_AUTO_INVAL_DATA);
         conn->want |= conn->capable &
                       (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_READ | FUSE_CAP_ATOMIC_O_TRUNC |
                               FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO);
         conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
-        conn->max_write = 1 * MiB;
+        conn->max_write = max_write();
         conn->max_readahead = 1 * MiB;
 }
 

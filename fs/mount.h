@@ -21,8 +21,10 @@ struct mount {
         struct staging *staging;
         struct fuse_session *session;
         char *mountpoint;
-        dev_t own;        /* the device number of the mount itself; 0 if not known */
-        bool root_daemon; /* runs as root and serves everybody: acts with the caller's ids */
+        dev_t own;           /* the device number of the mount itself; 0 if not known */
+        bool root_daemon;    /* runs as root and serves everybody: acts with the caller's ids */
+        bool tells_at_close; /* what is below the staging area may tell at close that a write failed
+                              */
 
         struct inode_table *inodes;
         struct inode *root;

@@ -24,10 +24,3 @@ int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t pa
 /* The same for something that is open already (O_PATH; taken). */
 int passthrough_show(
         struct mount *m, int fd, const char *name, fuse_ino_t parent, struct fuse_entry_param *ret);
-
-/* Folder handles: readdir of a real folder, with extra entries of the root at the end. */
-struct passthrough_extra {
-        const char *name;
-        uint64_t ino;
-        mode_t type;
-};

@@ -59,6 +59,7 @@ static int make_handle(struct mount *m, struct inode *i, int fd, struct fuse_fil
         handles_enter(&m->handles, &h->link, handle_free);
         fi->fh = (uintptr_t)h;
         fi->keep_cache = 1;
+        fi->noflush = !h->writes || !m->tells_at_close;
         return 0;
 }
 
@@ -168,7 +169,8 @@ void pt_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
                 fuse_reply_write(req, (size_t)n);
 }
 
-/* Some filesystems tell only at close that a write failed. */
+/* Where the filesystem tells at close that a write failed (see root.c), and on kernels before 5.16,
+ * which ask always. */
 void pt_flush(fuse_req_t req, fuse_ino_t ino _unused_, struct fuse_file_info *fi)
 {
         int fd = dup(passthrough_fd(fi));

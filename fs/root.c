@@ -7,6 +7,8 @@
 #include "virtual.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 struct fuse_lowlevel_ops root_ops;
 
@@ -25,6 +27,21 @@ const char *root_extra(struct mount *m, size_t k, struct stat *ret)
         return virtual_root_entry(m, k, ret);
 }
 
+/* Filesystems on a disk tell all in write and fsync. Those of a network, and any that we do not
+ * know, may keep it for close. */
+static bool may_tell_at_close(int fd)
+{
+        static const uint32_t quiet[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                TMPFS_MAGIC, F2FS_SUPER_MAGIC};
+        struct statfs st;
+        if (fstatfs(fd, &st) < 0)
+                return true;
+        for (size_t i = 0; i < ARRAY_SIZE(quiet); i++)
+                if ((uint32_t)st.f_type == quiet[i])
+                        return false;
+        return true;
+}
+
 int root_open(struct mount *m, struct err *e)
 {
         int fd;
@@ -39,6 +56,7 @@ int root_open(struct mount *m, struct err *e)
                 }
                 *m->root = (struct inode){
                         .node.ops = &root_ops, .fd = fd, .type = S_IFDIR, .special = true};
+                m->tells_at_close = may_tell_at_close(fd);
                 return 0;
         }
         /* The same number, another folder: a request that still uses the old one finds it frozen.

@@ -314,6 +314,18 @@ class Calls(MountCase):
             data = f.read()
         self.assertEqual({c: data.count(c) for c in b"ABCD"}, dict.fromkeys(b"ABCD", 10000))
 
+    def test_appending_can_be_taken_back_and_asked_for_later(self):
+        fd = os.open(self.m.path("f"), os.O_CREAT | os.O_RDWR | os.O_APPEND)
+        os.write(fd, b"x" * 3_000_001)
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        os.pwrite(fd, b"first", 0)
+        self.assertEqual((os.fstat(fd).st_size, os.pread(fd, 6, 0)), (3_000_001, b"firstx"))
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, b"last")
+        self.assertEqual(os.pread(fd, 9, 3_000_000), b"xlast")
+        os.close(fd)
+
     def test_an_unlinked_file_can_be_used_and_its_folder_removed(self):
         m = self.m
         os.mkdir(m.path("d"))
