@@ -5,6 +5,7 @@
 #include "engine.h"
 #include "job.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 
 #define SHOWN_MAX 10000 /* files that a job matches */
@@ -51,7 +52,7 @@ bool job_exists(struct mount *m, const char *name)
                 path = NULL;
                 return false;
         }
-        return access(path, F_OK) == 0;
+        return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int jobs_list(struct mount *m, int (*each)(void *ctx, const char *name, struct err *e), void *ctx)
@@ -149,12 +150,11 @@ int job_render(struct mount *m, const struct vnode *v, struct buf *b, struct err
         _cleanup_(job_freep) struct job *j = NULL;
         struct err why = {0};
         int q = load(m, v, &j, &why);
-        if (q == -EINVAL)
+        if (q == -ENOMEM)
+                return err_oom(e);
+        if (q < 0)
                 buf_addf(b, "# %s\n", why.text);
-        if (q == 0)
-                q = show(m, v, j, b, e);
-        else
-                q = q == -EINVAL ? 0 : err_set(e, q, "%s", why.text);
+        q = q < 0 ? 0 : show(m, v, j, b, e);
         return q == 0 && buf_oom(b) ? err_oom(e) : q;
 }
 

@@ -81,6 +81,34 @@ class Jobs(MountCase):
         self.assertEqual(caught.exception.errno, errno.EINVAL)
         self.assertIn('a job has no such key', self.m.read('.status'))
 
+    def test_whatever_is_wrong_with_its_file_is_shown_in_its_folder(self):
+        self.job('good', files=[self.source])
+        folder = os.path.join(self.m.home, 'jobs')
+        os.mkdir(os.path.join(folder, 'folder.json'))
+        os.symlink('away', os.path.join(folder, 'link.json'))
+        for name, text in (('cut', '{"files": ['), ('empty', '')):
+            with open(os.path.join(folder, name + '.json'), 'w') as f:
+                f.write(text)
+        for name, words in (('folder', 'Is a directory'), ('link', 'No such file'), ('cut', 'it is not JSON'),
+                            ('empty', 'it is empty')):
+            self.assertEqual(sorted(os.listdir(self.m.path('jobs', name))), ['.commit', 'description', 'files', 'last'])
+            for entry in ('description', 'files', 'last', '.commit'):
+                self.assertRegex(self.m.read('jobs', name, entry), r'^# .*%s.*\n$' % words)
+        self.assertEqual(sorted(os.listdir(self.m.path('jobs'))), ['cut', 'empty', 'folder', 'good', 'link'])
+
+    def test_jobs_come_and_go_while_it_is_mounted_whatever_their_names(self):
+        names = ['a b', '\u00e9', 'new\nline', '%20', '-dash', 'commit', 'x' * 240] + ['job%d' % i for i in range(300)]
+        for name in names:
+            self.assertFalse(os.path.exists(self.m.path('jobs', name)))
+            self.job(name, files=[self.source])
+            self.assertEqual(self.m.read('jobs', name, 'files'), self.source + '\n')
+        self.assertEqual(sorted(os.listdir(self.m.path('jobs'))), sorted(names))
+        self.assertEqual(self.m.info(self.m.wait('stored', self.run_job('new\nline')))['files'], 3)
+        for name in names[:10]:
+            os.unlink(os.path.join(self.m.home, 'jobs', name + '.json'))
+            self.assertFalse(os.path.exists(self.m.path('jobs', name, 'files')))
+        self.assertEqual(sorted(os.listdir(self.m.path('jobs'))), sorted(names[10:]))
+
     def test_files_of_an_archive_show_what_had_not_changed_too(self):
         self.job('all', files=[self.source], changed_only=True)
         first = self.m.wait('stored', self.run_job('all'))
