@@ -75,7 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         _cleanup_buf_ struct buf out = BUF_INIT;
         int q = scan(path, &out);
         json_auto_t *theirs = json_loadb((const char *)data, len, JSON_DECODE_ANY, NULL);
-        if (theirs && q < 0 && len < 64) /* longer ones may hold longer numbers than we take */
+        /* longer ones may hold longer numbers than we take; jansson ends at a zero byte */
+        if (theirs && q < 0 && len < 64 && !memchr(data, 0, len))
                 abort();
         add_entry(path, data, len);
         if (q == 0) {
