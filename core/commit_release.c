@@ -71,7 +71,8 @@ int release_tree(struct run *r, struct err *e)
                         q = r->a.keep_tree ? give_back(r, NULL, 0, e) : give_back_missed(r, e);
                 crash_point("given-back");
                 if (q == 0)
-                        q = staging_release(r->env->staging, r->a.id, e);
+                        q = r->a.keep_tree ? staging_drop_empty(r->env->staging, r->a.id, e)
+                                           : staging_release(r->env->staging, r->a.id, e);
                 crash_point("tree-released");
         }
         if (q < 0)
@@ -90,7 +91,7 @@ int release_back(struct run *r, struct err *e)
                 if (q == 0)
                         q = give_back(r, NULL, 0, e);
                 if (q == 0)
-                        q = staging_release(r->env->staging, r->a.id, e);
+                        q = staging_drop_empty(r->env->staging, r->a.id, e);
         }
         if (q == 0)
                 remove_spool(r);

@@ -45,13 +45,13 @@ static int adopt(struct engine *g, struct catalog *c, const char *id, struct err
                 catalog_archive_done(&there);
                 return 0;
         }
-        if (staging_frozen_is_empty(g->staging, id))
-                return staging_release(
-                        g->staging, id, e); /* a freeze that never came to its exchange */
+        int q = staging_drop_empty(g->staging, id, e);
+        if (q != -ENOTEMPTY)
+                return q; /* a freeze that never came to its exchange */
         _cleanup_free_ char *json = NULL;
         struct err why = {0};
         struct catalog_archive a = {0};
-        int q = staging_read_json(g->staging, id, &json, &why);
+        q = staging_read_json(g->staging, id, &json, &why);
         if (q == 0)
                 q = rows_from_json(json, &a, &why);
         if (q < 0 && (q = rows_new(g, c, "found in the staging folder", &a, e)) == 0) {
@@ -88,9 +88,9 @@ static int settle_prepared(struct engine *g, struct catalog *c, const char *id, 
                 return 0;
         if (read) /* a `recover` was cut off while it read this one; the next reads it again */
                 return catalog_archive_remove(c, id, e);
-        if (!has_tree || !staging_frozen_is_empty(g->staging, id))
+        q = has_tree ? staging_drop_empty(g->staging, id, e) : -ENOTEMPTY;
+        if (q == -ENOTEMPTY)
                 return catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
-        q = staging_release(g->staging, id, e);
         return q < 0 ? q : catalog_archive_remove(c, id, e);
 }
 

@@ -1,6 +1,5 @@
 #include "io.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <sys/stat.h>
@@ -156,67 +155,6 @@ int io_mkdir_p(const char *path, mode_t mode, struct err *e)
                 return err_errno(e, -errno, "cannot make the folder %s", path);
         if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
                 return err_set(e, -ENOTDIR, "%s is not a folder", path);
-        return 0;
-}
-
-static int remove_children(int fd, dev_t dev, const char *what, struct err *e);
-
-static int remove_dir(int dirfd, const char *name, dev_t dev, struct err *e)
-{
-        int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 && errno == EACCES && fchmodat(dirfd, name, 0700, 0) == 0)
-                fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOENT ? 0 : err_errno(e, -errno, "cannot open %s", name);
-        struct stat st;
-        if (fstat(fd, &st) < 0 || (st.st_mode & 0700) != 0700)
-                (void)fchmod(fd, 0700); /* if it matters, the removal below says so */
-        if (st.st_dev != dev) {
-                (void)close(fd); /* only read */
-                return err_set(e, -EXDEV, "%s is another filesystem; not removed", name);
-        }
-        int r = remove_children(fd, dev, name, e);
-        if (r < 0)
-                return r;
-        if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                return err_errno(e, -errno, "cannot remove %s", name);
-        return 0;
-}
-
-/* Takes fd. */
-static int remove_children(int fd, dev_t dev, const char *what, struct err *e)
-{
-        DIR *d = fdopendir(fd);
-        if (!d) {
-                int r = -errno;
-                (void)close(fd); /* only read */
-                return err_errno(e, r, "cannot list %s", what);
-        }
-        int r = 0;
-        struct dirent *de;
-        while (r == 0 && (errno = 0, de = readdir(d)) != NULL) {
-                if (streq(de->d_name, ".") || streq(de->d_name, ".."))
-                        continue;
-                if (unlinkat(dirfd(d), de->d_name, 0) == 0 || errno == ENOENT)
-                        continue;
-                if (errno == EISDIR || errno == EPERM)
-                        r = remove_dir(dirfd(d), de->d_name, dev, e);
-                else
-                        r = err_errno(e, -errno, "cannot remove %s", de->d_name);
-        }
-        (void)closedir(d); /* only read */
-        return r;
-}
-
-int io_remove_tree(int dirfd, const char *name, struct err *e)
-{
-        struct stat st;
-        if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return errno == ENOENT ? 0 : err_errno(e, -errno, "cannot look at %s", name);
-        if (S_ISDIR(st.st_mode))
-                return remove_dir(dirfd, name, st.st_dev, e);
-        if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-                return err_errno(e, -errno, "cannot remove %s", name);
         return 0;
 }
 

@@ -29,7 +29,8 @@ int io_sync_parent(int dirfd, const char *path);
 int io_mkdir_p(const char *path, mode_t mode, struct err *e);
 
 /* Removes a tree below dirfd, itself included, never following a link or leaving the filesystem it
- * starts on; folders without owner permission are opened up first. Missing is no error. */
+ * starts on; folders without owner permission are opened up first. Of any depth, on few
+ * descriptors. Missing is no error. */
 int io_remove_tree(int dirfd, const char *name, struct err *e);
 
 /* Bytes that an ordinary user may still write on the filesystem of fd; UINT64_MAX if unknown. */

@@ -188,7 +188,7 @@ int staging_freeze(struct staging *s, const char *id, const char *json,
         if (q == 0)
                 q = exchange(s, id, h, e);
         if (q < 0) {
-                (void)staging_release(s, id, NULL); /* empty; the next start removes what stays */
+                (void)staging_drop_empty(s, id, NULL); /* what stays, the next start looks at */
                 return q;
         }
         crash_point("freeze-exchanged");
@@ -198,23 +198,6 @@ int staging_freeze(struct staging *s, const char *id, const char *json,
 }
 
 /* ---- frozen trees ---- */
-
-bool staging_frozen_is_empty(const struct staging *s, const char *id)
-{
-        int fd = -EBADF;
-        if (open_tree(s, id, &fd, NULL) < 0)
-                return true;
-        DIR *d = fdopendir(fd);
-        if (!d) {
-                (void)close(fd); /* only read */
-                return false;
-        }
-        unsigned n = 0;
-        while (n < 3 && readdir(d))
-                n++;       /* "." and ".." */
-        (void)closedir(d); /* only read */
-        return n < 3;
-}
 
 int staging_read_json(const struct staging *s, const char *id, char **ret, struct err *e)
 {
@@ -252,18 +235,32 @@ int staging_each_frozen(const struct staging *s,
         return q;
 }
 
-int staging_release(struct staging *s, const char *id, struct err *e)
+/* Of a tree that is gone. */
+static int forget(struct staging *s, const char *id, struct err *e)
 {
         _cleanup_free_ char *json = beside(id, ".json");
         _cleanup_free_ char *modes = beside(id, ".modes");
         if (!json || !modes)
                 return err_oom(e);
-        int q = io_remove_tree(s->fd, id, e);
-        if (q < 0)
-                return q;
         if ((unlinkat(s->fd, modes, 0) < 0 && errno != ENOENT) ||
                 (unlinkat(s->fd, json, 0) < 0 && errno != ENOENT))
                 return err_errno(e, -errno, "cannot remove %s/%s", s->path, json);
         return fsync(s->sync) < 0 ? err_errno(e, -errno, "cannot write %s to the disk", s->path)
                                   : 0;
+}
+
+int staging_release(struct staging *s, const char *id, struct err *e)
+{
+        int q = io_remove_tree(s->fd, id, e);
+        return q < 0 ? q : forget(s, id, e);
+}
+
+int staging_drop_empty(struct staging *s, const char *id, struct err *e)
+{
+        if (unlinkat(s->fd, id, AT_REMOVEDIR) == 0 || errno == ENOENT)
+                return forget(s, id, e);
+        if (errno == ENOTEMPTY || errno == EEXIST)
+                return err_set(
+                        e, -ENOTEMPTY, "%s/%s still holds files; they stay there", s->path, id);
+        return err_errno(e, -errno, "cannot remove %s/%s", s->path, id);
 }

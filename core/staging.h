@@ -79,7 +79,6 @@ int staging_freeze(struct staging *s, const char *id, const char *json,
 
 /* The top folder of a frozen tree. -ENOENT if there is none. */
 int staging_open_frozen(const struct staging *s, const char *id, int *ret_fd, struct err *e);
-bool staging_frozen_is_empty(const struct staging *s, const char *id);
 /* The text of ID.json; the caller frees it. */
 int staging_read_json(const struct staging *s, const char *id, char **ret, struct err *e);
 /* Every id that has a frozen tree. */
@@ -107,3 +106,6 @@ int staging_sweep(struct staging *s, struct err *e);
 
 /* Removes a frozen tree and its files. The caller has made sure that the store has everything. */
 int staging_release(struct staging *s, const char *id, struct err *e);
+/* The same for a tree that holds nothing, or is not there: -ENOTEMPTY if it does. Removes nothing
+ * that somebody has staged, whatever the caller believes. */
+int staging_drop_empty(struct staging *s, const char *id, struct err *e);

@@ -14,6 +14,7 @@ struct back {
         struct staging *s;
         int from, to; /* tops of the frozen and the live tree */
         int into;     /* where it goes: `to`, or the folder of its own */
+        bool moved;   /* something, since a look at the top began */
         struct err *e;
 };
 
@@ -40,12 +41,40 @@ static void close_again(const struct opened *o)
                 (void)fchmod(o->fd, o->mode); /* it was possible a moment ago */
 }
 
+#define OPEN_FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+/* One that may not even be read. */
+static int open_closed(int dir, const char *name)
+{
+        struct stat st;
+        if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        if (!S_ISDIR(st.st_mode) || fchmodat(dir, name, (st.st_mode & 07777) | 0700, 0) < 0)
+                return -EACCES;
+        int fd = openat(dir, name, OPEN_FOLDER);
+        int q = fd < 0 ? -errno : fd;
+        (void)fchmodat(dir, name, st.st_mode & 07777, 0); /* it was possible a moment ago */
+        return q;
+}
+
+/* A folder of ours, whatever the modes of both; or -errno. */
+static int open_folder(int dir, const char *name)
+{
+        struct opened o;
+        open_up(dir, &o);
+        int fd = openat(dir, name, OPEN_FOLDER);
+        int q = fd < 0 ? -errno : fd;
+        if (q == -EACCES)
+                q = open_closed(dir, name);
+        close_again(&o);
+        return q;
+}
+
 static int move_entry(int from, const char *name, int to, const char *as)
 {
         struct opened a, b, c;
         int q = 0;
-        _cleanup_close_ int self =
-                openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        _cleanup_close_ int self = open_folder(from, name);
         open_up(from, &a);
         open_up(to, &b);
         open_up(self, &c); /* moving a folder changes its "..": it must be writable too */
@@ -57,8 +86,28 @@ static int move_entry(int from, const char *name, int to, const char *as)
         return q;
 }
 
-/* Makes the folders above the last component of `path`, with the modes they have in the frozen
- * tree. Returns descriptors of the parents on both sides. */
+/* The folder `name` below `to`; one that is made has owner and mode of `like`. 0 or -errno. */
+static int make_folder(int to, const char *name, const struct stat *like, int *ret)
+{
+        struct opened o;
+        open_up(to, &o);
+        int q = mkdirat(to, name, 0700) < 0 ? -errno : 0;
+        close_again(&o);
+        if (q < 0 && q != -EEXIST)
+                return q;
+        int fd = open_folder(to, name);
+        if (fd < 0)
+                return fd == -ENOTDIR || fd == -ELOOP ? -EEXIST : fd;
+        if (q == 0 && like->st_uid != geteuid())
+                (void)fchown(fd, like->st_uid, like->st_gid); /* root's mount; else it is ours */
+        if (q == 0)
+                (void)fchmod(fd, like->st_mode & 07777); /* ours; readable is enough */
+        *ret = fd;
+        return 0;
+}
+
+/* Makes the folders above the last component of `path`, with the owners and modes they have in the
+ * frozen tree. Returns descriptors of the parents on both sides. */
 static int open_parents(
         const struct back *b, const char *path, int *ret_from, int *ret_to, const char **ret_name)
 {
@@ -69,21 +118,15 @@ static int open_parents(
                 if (!part)
                         return -ENOMEM;
                 struct stat st;
-                int f = openat(from, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                int f = open_folder(from, part);
                 if (f < 0)
-                        return -errno;
-                if (fstat(f, &st) < 0 || (mkdirat(to, part, 0700) < 0 && errno != EEXIST)) {
-                        int q = -errno;
+                        return f;
+                int t = -EBADF;
+                int q = fstat(f, &st) < 0 ? -errno : make_folder(to, part, &st, &t);
+                if (q < 0) {
                         (void)close(f); /* only read */
                         return q;
                 }
-                int t = openat(to, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-                if (t < 0) {
-                        int q = errno == ENOTDIR || errno == ELOOP ? -EEXIST : -errno;
-                        (void)close(f); /* only read */
-                        return q;
-                }
-                (void)fchmod(t, st.st_mode & 07777); /* ours; readable is enough */
                 (void)close(from);
                 (void)close(to);
                 from = f;
@@ -143,10 +186,22 @@ static int top_taken(void *ctx, const char *name)
 
 static int move_top(void *ctx, const char *name)
 {
-        const struct back *b = ctx;
+        struct back *b = ctx;
         int q = move_entry(b->from, name, b->into, name);
+        b->moved = true;
         crash_point("back-moved");
         return q < 0 ? err_errno(b->e, q, "%s cannot go back to the staging area", name) : 0;
+}
+
+/* A folder whose names go while it is read may keep some from the reader. */
+static int move_top_until_empty(struct back *b)
+{
+        int q;
+        do {
+                b->moved = false;
+                q = each_top(b->from, move_top, b);
+        } while (q == 0 && b->moved);
+        return q;
 }
 
 /* A crash may have come between some renames and others: then the folder of its own is there
@@ -204,7 +259,7 @@ static int move_all(struct back *b, const char *const *paths, size_t n)
                 if (q < 0)
                         err_errno(b->e, q, "%s cannot go back to the staging area", paths[i]);
         }
-        return n == 0 ? each_top(b->from, move_top, b) : q;
+        return n == 0 ? move_top_until_empty(b) : q;
 }
 
 static int give_back(struct back *b, const char *id, const char *const *paths, size_t n,

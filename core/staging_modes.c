@@ -31,8 +31,10 @@ int staging_note_mode(
                 openat(s->fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return err_errno(e, -errno, "cannot open %s/%s", s->path, name);
+        struct stat st;
+        bool first = fstat(fd, &st) == 0 && st.st_size == 0;
         int q = io_write_full(fd, record, (size_t)n + 1);
-        if (q == 0 && fdatasync(fd) < 0)
+        if (q == 0 && (fdatasync(fd) < 0 || (first && fsync(s->sync) < 0)))
                 q = -errno;
         return q < 0 ? err_errno(e, q, "cannot write %s/%s", s->path, name) : 0;
 }

@@ -17,7 +17,7 @@ static bool has_tree(const struct staging *s, const char *name, size_t len)
                 return true; /* none of ours */
         memcpy(id, name, len);
         id[len] = 0;
-        return fstatat(s->fd, id, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        return fstatat(s->fd, id, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
 static int drop_orphan(const struct staging *s, const char *name, struct err *e)
