@@ -173,9 +173,15 @@ typedef int (*catalog_member_fn)(void *ctx, const struct catalog_member *m);
  * what is in it, by name. Whole paths in both. */
 int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,
         void *ctx, struct err *e);
-/* The member at `path`, and as a tree all that is below it. -ENOENT. */
+/* The member at `path`, and as a tree all that is below it. -ENOENT. `near`, zeroed at first, keeps
+ * in which folder that was, so that its neighbours are found quickly, as long as nothing is added
+ * or forgotten. */
+struct catalog_near {
+        int64_t archive, folder;
+        char *path; /* of the folder; the caller frees it */
+};
 int catalog_members_below(struct catalog *c, const char *id, const char *path,
-        catalog_member_fn each, void *ctx, struct err *e);
+        struct catalog_near *near, catalog_member_fn each, void *ctx, struct err *e);
 /* A folder's entries, by name. parent 0: the top. */
 int catalog_member_children(struct catalog *c, const char *id, int64_t parent,
         catalog_member_fn each, void *ctx, struct err *e);

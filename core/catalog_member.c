@@ -372,17 +372,41 @@ static int take_top(void *ctx, const struct catalog_member *m)
         return t->each(t->ctx, m);
 }
 
+/* The folder of `path`, of which `n` bytes are its name. */
+static int go_near(struct catalog *c, const char *id, const char *path, size_t n,
+        struct catalog_near *near, struct err *e)
+{
+        if (near->path && strlen(near->path) == n && memcmp(near->path, path, n) == 0)
+                return 0;
+        char *folder = strndup(path, n);
+        if (!folder)
+                return err_oom(e);
+        free(near->path);
+        near->path = NULL;
+        near->folder = 0;
+        int q = catalog_row(c, id, &near->archive, e);
+        if (q == 0 && n > 0)
+                q = catalog_member_by_path(c, id, folder, take_row, &near->folder, e);
+        if (q == 0)
+                near->path = steal(folder);
+        free(folder);
+        return q;
+}
+
 int catalog_members_below(struct catalog *c, const char *id, const char *path,
-        catalog_member_fn each, void *ctx, struct err *e)
+        struct catalog_near *near, catalog_member_fn each, void *ctx, struct err *e)
 {
         struct top t = {.each = each, .ctx = ctx};
-        int q = catalog_member_by_path(c, id, path, take_top, &t, e);
+        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+        int q = go_near(c, id, path, slash ? (size_t)(slash - path) : 0, near, e);
+        if (q == 0)
+                q = lookup(
+                        c, near->archive, near->folder, name, strlen(name), path, take_top, &t, e);
         if (q != 0 || !t.folder)
                 return q;
-        _cleanup_(tree_walk_done) struct tree_walk w = {.c = c};
+        _cleanup_(tree_walk_done) struct tree_walk w = {.c = c, .archive = near->archive};
         buf_adds(&w.path, path);
-        q = catalog_row(c, id, &w.archive, e);
-        return q < 0 ? q : tree_run(&w, t.row, each, ctx, e);
+        return tree_run(&w, t.row, each, ctx, e);
 }
 
 int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,

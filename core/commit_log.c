@@ -108,20 +108,22 @@ static int add_file(void *ctx, const struct catalog_member *m)
 static int add_listed(struct entry *n)
 {
         _cleanup_(spec_files_done) struct spec_files list = {0};
+        struct catalog_near near = {0};
         int q = spec_files_load(n->r->env->data, n->r->a.id, &list, n->e);
         for (size_t i = 0; q == 0 && list.paths[i]; i++) {
                 _cleanup_free_ char *name = gather_name(list.paths[i]);
                 if (!name)
-                        return err_oom(n->e);
-                if (!*name) /* "/" */
+                        q = err_oom(n->e);
+                else if (!*name) /* "/" */
                         q = catalog_members_each(
                                 n->r->catalog, n->r->a.id, true, add_file, n, n->e);
                 else
                         q = catalog_members_below(
-                                n->r->catalog, n->r->a.id, name, add_file, n, n->e);
+                                n->r->catalog, n->r->a.id, name, &near, add_file, n, n->e);
                 if (q == -ENOENT)
                         q = 0; /* unchanged, or it could not be read */
         }
+        free(near.path);
         return q;
 }
 
