@@ -10,7 +10,7 @@
 struct expect {
         pthread_t thread;
         atomic_bool halt;
-        atomic_uint_fast64_t bytes;
+        atomic_uint_fast64_t bytes, tar;
         const struct staging *staging;
         struct staging_measure what;
 };
@@ -18,7 +18,9 @@ struct expect {
 static void *count(void *arg)
 {
         struct expect *x = arg;
-        atomic_store(&x->bytes, staging_measure(x->staging, &x->what));
+        struct staging_size size = staging_measure(x->staging, &x->what);
+        atomic_store(&x->bytes, size.bytes);
+        atomic_store(&x->tar, size.tar);
         return NULL;
 }
 
@@ -32,8 +34,8 @@ static int start(struct expect *x)
         return q;
 }
 
-/* It is only for the eye: without memory or a thread there is no time left to be shown. Of what
- * changed only, nobody knows how much it is. */
+/* It is for the eye and for equal shares: without memory or a thread there is no time left to be
+ * shown. Of what changed only, nobody knows how much it is. */
 void expect_begin(struct run *r, const struct gather_params *walk)
 {
         struct expect *x = r->changed ? NULL : calloc(1, sizeof *x);
@@ -58,6 +60,11 @@ void expect_begin(struct run *r, const struct gather_params *walk)
 uint64_t expect_bytes(const struct run *r)
 {
         return r->expect ? atomic_load(&r->expect->bytes) : 0;
+}
+
+uint64_t expect_tar(const struct run *r)
+{
+        return r->expect ? atomic_load(&r->expect->tar) : 0;
 }
 
 void expect_end(struct run *r)

@@ -124,6 +124,7 @@ void record_done(struct run *r);
 struct gather_params;
 void expect_begin(struct run *r, const struct gather_params *walk); /* borrows it until the end */
 uint64_t expect_bytes(const struct run *r);                         /* 0: not known (yet) */
+uint64_t expect_tar(const struct run *r); /* where the walk's tar will end, likewise */
 void expect_end(struct run *r);
 
 /* commit_volumes.c */

@@ -197,6 +197,7 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
         bool settled = !r->a.has_tree && changed_is_settled(m->st, clock_now());
         struct stat st = r->replay.path ? as_recorded(&r->replay, m->st) : *m->st;
         if (!r->replay.path) {
+                pack_expect(r->pack, expect_tar(r));
                 int q = pack_member(r->pack, e);
                 if (q < 0)
                         return q;

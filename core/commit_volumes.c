@@ -348,15 +348,17 @@ int volumes_put_manifest(struct run *r, struct err *e)
                 .part = manifest_part,
                 .volume_end = manifest_end,
                 .ctx = r};
-        /* Nearly all of it are hashes, which no level makes smaller; the fastest but one is five
-         * times as fast as the default. */
+        /* It is .xz whatever the archive is; where that was to be made fast, so is this. */
+        bool fast = !streq(r->a.compression, compress_name(COMPRESS_LZMA));
         struct pack_params p = {.kind = COMPRESS_LZMA,
-                .level = COMPRESS_HASHES,
+                .level = fast ? 0 : r->a.level,
                 .volume_size = UINT64_MAX, /* of one part, or few: parts of the usual size */
                 .first_volume = 1};
         q = make_pack(r, &sink, &p, e);
-        if (q == 0)
+        if (q == 0) {
+                pack_content(r->pack, COMPRESS_HASHES);
                 q = pack_file(r, fd, e);
+        }
         pack_free(r->pack);
         r->pack = NULL;
         crash_point("manifest-stored");

@@ -433,6 +433,7 @@ int walk_manifest(struct run *r, struct err *e)
                 .st_size = (off_t)(size + MANIFEST_RECORD)};
         st.st_mtim.tv_sec = r->a.created / 1000000000;
         struct tar_member m = {.path = MANIFEST_PATH, .st = &st, .fd = -EBADF};
+        pack_content(r->pack, COMPRESS_HASHES);
         if ((q = tar_begin(r->tar, &m, NULL, e)) < 0)
                 return q;
         struct manifest_locator l = {.tar_offset = r->base + tar_offset(r->tar), .size = size};

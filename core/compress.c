@@ -50,16 +50,49 @@ struct compress_encoder {
         ZSTD_CCtx *zstd; /* also the judge of the trial */
         z_stream gz;
         bool gz_ready;
-        lzma_options_lzma lzma;
+        lzma_options_lzma lzma[3]; /* for each enum content that is not stored */
 };
+
+enum content { CONTENT_ANY, CONTENT_TEXT, CONTENT_HASHES, CONTENT_PACKED };
+
+/* Text has no columns of 2, 4 or 8 bytes: contexts are better spent on the letter before than on
+ * the position. */
+static void set_for_text(lzma_options_lzma *o)
+{
+        o->lc = 4;
+        o->pb = 0;
+}
+
+/* Hashes match nothing, and no context foretells a digit: the fewer there are, the sooner the few
+ * are learned. At level 0 the search is as short as can be: three times as fast, 9 % larger. */
+static void set_for_hashes(lzma_options_lzma *o, int level)
+{
+        o->lc = 0;
+        o->pb = 0;
+        if (level > 0)
+                return;
+        o->mode = LZMA_MODE_NORMAL;
+        o->mf = LZMA_MF_HC3;
+        o->nice_len = 8;
+        o->depth = 1;
+}
+
+static int set_lzma(struct compress_encoder *c, struct err *e)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(c->lzma); i++)
+                if (lzma_lzma_preset(&c->lzma[i], (uint32_t)c->level))
+                        return err_set(e, -EINVAL, "xz has no level %d", c->level);
+        set_for_text(&c->lzma[CONTENT_TEXT]);
+        set_for_hashes(&c->lzma[CONTENT_HASHES], c->level);
+        return 0;
+}
 
 int compress_encoder_new(
         enum compress_kind kind, int level, struct compress_encoder **ret, struct err *e)
 {
         const struct kind *k = &kinds[kind];
-        bool hashes = level == COMPRESS_HASHES && kind == COMPRESS_LZMA;
         if (level < 0)
-                level = hashes ? 0 : k->default_level;
+                level = k->default_level;
         if (kind != COMPRESS_NONE && (level < k->min_level || level > k->max_level))
                 return err_set(e, -EINVAL,
                         "COMPRESSION_LEVEL %d is not possible with %s: it takes %d to %d", level,
@@ -69,16 +102,10 @@ int compress_encoder_new(
                 return err_oom(e);
         c->kind = kind;
         c->level = level;
-        if (kind == COMPRESS_LZMA && lzma_lzma_preset(&c->lzma, (uint32_t)level))
-                return err_set(e, -EINVAL, "xz has no level %d", level);
-        if (hashes) {
-                c->lzma.mode = LZMA_MODE_NORMAL;
-                c->lzma.mf = LZMA_MF_HC3;
-                c->lzma.nice_len = 8;
-                c->lzma.depth = 1;
-        }
-        *ret = steal(c);
-        return 0;
+        int q = kind == COMPRESS_LZMA ? set_lzma(c, e) : 0;
+        if (q == 0)
+                *ret = steal(c);
+        return q;
 }
 
 void compress_encoder_free(struct compress_encoder *c)
@@ -112,17 +139,26 @@ size_t compress_bound(enum compress_kind kind, size_t len)
 #define SAMPLES     48u
 #define TRIAL_LEAST (64u * KiB)
 
+/* Bytes that text does not have, but for the zeros that a tar is filled up with. */
+static size_t count_binary(const uint8_t *p, size_t len)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < len; i++)
+                n += p[i] >= 0x80 || (p[i] < 0x20 && p[i] != 0 && (p[i] < '\t' || p[i] > '\r'));
+        return n;
+}
+
 /* A cheap trial: small pieces from all over the block, by zstd's fastest level. Photos, video and
  * what is packed already come out as long as they went in; grinding them would gain nothing. The
  * pieces are not evenly spaced: files of one size would have all their headers looked at, or none.
  */
-static bool is_incompressible(struct compress_encoder *c, const uint8_t *in, size_t len)
+static enum content look_at(struct compress_encoder *c, const uint8_t *in, size_t len)
 {
         if (len < TRIAL_LEAST)
-                return false;
+                return CONTENT_ANY;
         uint8_t out[SAMPLE + SAMPLE / 4];
         size_t n = MIN((size_t)SAMPLES, len / SAMPLE);
-        size_t step = len / n, before = 0, after = 0;
+        size_t step = len / n, before = 0, after = 0, binary = 0;
         uint32_t dice = 1;
         for (size_t i = 0; i < n; i++) {
                 dice = dice * 1664525u + 1013904223u; /* Numerical Recipes, "quick and dirty" */
@@ -130,14 +166,19 @@ static bool is_incompressible(struct compress_encoder *c, const uint8_t *in, siz
                 size_t z = ZSTD_compressCCtx(c->zstd, out, sizeof out, in + at, SAMPLE, 1);
                 before += SAMPLE;
                 after += ZSTD_isError(z) ? SAMPLE : MIN(z, (size_t)SAMPLE);
+                binary += count_binary(in + at, SAMPLE);
         }
-        return after >= before - before / 50;
+        if (after >= before - before / 50)
+                return CONTENT_PACKED;
+        return binary <= before / 32 ? CONTENT_TEXT : CONTENT_ANY;
 }
 
-static int encode_xz(struct compress_encoder *c, bool store, const void *in, size_t len, void *out,
-        size_t cap, size_t *ret_len, struct compress_block *ret, struct err *e)
+static int encode_xz(struct compress_encoder *c, enum content what, const void *in, size_t len,
+        void *out, size_t cap, size_t *ret_len, struct compress_block *ret, struct err *e)
 {
-        lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &c->lzma}, {LZMA_VLI_UNKNOWN, NULL}};
+        bool store = what == CONTENT_PACKED;
+        lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &c->lzma[store ? CONTENT_ANY : what]},
+                {LZMA_VLI_UNKNOWN, NULL}};
         lzma_block block = {.version = 1, .check = LZMA_CHECK_CRC32, .filters = filters};
         size_t pos = 0;
         lzma_ret q = store ? lzma_block_uncomp_encode(&block, in, len, out, &pos, cap)
@@ -201,15 +242,19 @@ static int encode_zstd(struct compress_encoder *c, bool store, const void *in, s
         return 0;
 }
 
-int compress_encode(struct compress_encoder *c, const void *in, size_t len, void *out, size_t cap,
-        size_t *ret_len, struct compress_block *ret_block, struct err *e)
+int compress_encode(struct compress_encoder *c, enum compress_content what, const void *in,
+        size_t len, void *out, size_t cap, size_t *ret_len, struct compress_block *ret_block,
+        struct err *e)
 {
-        bool store = c->kind != COMPRESS_NONE && is_incompressible(c, in, len);
+        enum content content = what == COMPRESS_HASHES    ? CONTENT_HASHES
+                               : c->kind == COMPRESS_NONE ? CONTENT_ANY
+                                                          : look_at(c, in, len);
+        bool store = content == CONTENT_PACKED;
         *ret_block = (struct compress_block){.plain = len};
         int q = 0;
         switch (c->kind) {
         case COMPRESS_LZMA:
-                return encode_xz(c, store, in, len, out, cap, ret_len, ret_block, e);
+                return encode_xz(c, content, in, len, out, cap, ret_len, ret_block, e);
         case COMPRESS_GZIP:
                 q = encode_gzip(c, store, in, len, out, cap, ret_len, e);
                 break;

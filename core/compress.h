@@ -26,9 +26,12 @@ const char *compress_suffix(enum compress_kind kind);
 int compress_parse(const char *name, enum compress_kind *ret);
 const char *compress_name(enum compress_kind kind);
 
-/* A level for manifests under lzma: text that is mostly hashes, which nothing makes smaller than
- * half and a thorough search only makes slow. Five times as fast as the default, 6 % larger. */
-#define COMPRESS_HASHES (-2)
+/* What a block holds, as far as the caller knows. lzma is set for what it is given: text in general
+ * is told by the same samples as what is incompressible. */
+enum compress_content {
+        COMPRESS_ANYTHING,
+        COMPRESS_HASHES, /* lines of text, nearly all of them hashes in hex: a manifest */
+};
 
 /* One worker's encoder: reused from block to block. level -1: the kind's default (xz 6, zstd 3, …);
  * -EINVAL if the level is out of the kind's range. */
@@ -45,8 +48,9 @@ struct compress_block {
         uint64_t plain;    /* uncompressed length */
 };
 /* Compresses one block, `len` > 0. */
-int compress_encode(struct compress_encoder *c, const void *in, size_t len, void *out, size_t cap,
-        size_t *ret_len, struct compress_block *ret_block, struct err *e);
+int compress_encode(struct compress_encoder *c, enum compress_content what, const void *in,
+        size_t len, void *out, size_t cap, size_t *ret_len, struct compress_block *ret_block,
+        struct err *e);
 
 /* The file around the blocks. */
 struct compress_file;

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #define MAX_WORKERS 8u
+#define SHARE_LEAST (4u * MiB) /* shorter blocks compress too badly to be worth a worker */
 
 /* ---- errors ---- */
 
@@ -67,7 +68,8 @@ void *pack_worker(void *arg)
         int q = compress_encoder_new(p->params.kind, p->params.level, &c, &e);
         size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
         for (struct pack_job *j; q == 0 && (j = take_job(p)) != NULL;) {
-                q = compress_encode(c, j->in, j->in_len, j->out, cap, &j->out_len, &j->block, &e);
+                q = compress_encode(
+                        c, j->what, j->in, j->in_len, j->out, cap, &j->out_len, &j->block, &e);
                 pthread_mutex_lock(&p->lock);
                 j->state = JOB_DONE;
                 pthread_cond_broadcast(&p->changed);
@@ -79,6 +81,38 @@ void *pack_worker(void *arg)
 }
 
 /* ---- the caller's side ---- */
+
+/* How long the block at `start` becomes. What is left is divided equally among as many blocks as
+ * bring every worker to the end of the same round; the last one takes what there is. */
+static void plan_block(struct pack *p, uint64_t start)
+{
+        const size_t slack = PACK_BLOCK_SIZE / 16;
+        p->limit = PACK_BLOCK_SIZE;
+        p->enough = PACK_BLOCK_SIZE - slack;
+        if (p->expected <= start)
+                return;
+        uint64_t left = p->expected - start;
+        uint64_t blocks = (left - 1) / PACK_BLOCK_SIZE + 1;
+        while ((p->filled + blocks) % p->n_workers != 0)
+                blocks++;
+        blocks = MIN(blocks, MAX(left / SHARE_LEAST, (uint64_t)1));
+        p->enough = blocks == 1 ? PACK_BLOCK_SIZE : (size_t)(left / blocks);
+        p->limit = MIN(p->enough + slack, (size_t)PACK_BLOCK_SIZE);
+}
+
+void pack_expect(struct pack *p, uint64_t end)
+{
+        if (end == p->expected)
+                return;
+        p->expected = end;
+        if (p->filling)
+                plan_block(p, p->filling->tar_offset);
+}
+
+void pack_content(struct pack *p, enum compress_content what)
+{
+        p->what = what;
+}
 
 static int get_filling(struct pack *p, struct err *e)
 {
@@ -94,7 +128,9 @@ static int get_filling(struct pack *p, struct err *e)
                 return q;
         j->in_len = 0;
         j->tar_offset = p->offset;
+        j->what = p->what;
         p->filling = j;
+        plan_block(p, p->offset);
         return 0;
 }
 
@@ -118,7 +154,7 @@ static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
                 if (q < 0)
                         return q;
                 struct pack_job *j = p->filling;
-                size_t n = (size_t)MIN(len, (uint64_t)(PACK_BLOCK_SIZE - j->in_len));
+                size_t n = j->in_len < p->limit ? (size_t)MIN(len, p->limit - j->in_len) : 0;
                 if (from) {
                         memcpy(j->in + j->in_len, from, n);
                         from += n;
@@ -128,7 +164,7 @@ static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
                 j->in_len += n;
                 p->offset += n;
                 len -= n;
-                if (j->in_len == PACK_BLOCK_SIZE)
+                if (j->in_len >= p->limit)
                         hand_over(p);
         }
         return 0;
@@ -151,7 +187,7 @@ uint64_t pack_offset(const struct pack *p)
 
 int pack_member(struct pack *p, struct err *e _unused_)
 {
-        if (p->filling && p->filling->in_len >= PACK_BLOCK_SIZE - PACK_BLOCK_SIZE / 16)
+        if (p->filling && p->filling->in_len >= p->enough)
                 hand_over(p);
         return 0;
 }
@@ -249,6 +285,7 @@ int pack_new(const struct pack_params *params, const struct pack_sink *sink, str
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         unsigned workers = params->workers ? params->workers : cpus > 0 ? (unsigned)cpus : 1;
         workers = MIN(workers, MAX_WORKERS);
+        p->n_workers = workers;
         p->n_jobs = workers + 1;
         p->offset = params->tar_start;
         p->next_volume = params->first_volume;

@@ -15,7 +15,7 @@
 struct keys_public;
 struct pack;
 
-#define PACK_BLOCK_SIZE (16u * 1024u * 1024u)
+#define PACK_BLOCK_SIZE (16u * 1024u * 1024u) /* the most */
 
 /* A block: `tar_len` bytes of the tar stream as `plain_len` bytes of the volume's plaintext. */
 struct pack_block {
@@ -83,6 +83,11 @@ int pack_write_zeros(struct pack *p, uint64_t len, struct err *e);
 uint64_t pack_offset(const struct pack *p);
 /* Says that a member's header comes next: where the block is nearly full, it ends here. */
 int pack_member(struct pack *p, struct err *e);
+/* Says that the stream ends near `end`. From then on blocks are cut so that each worker gets its
+ * share of what is left, and none is busy alone at the end. 0: not known. */
+void pack_expect(struct pack *p, uint64_t end);
+/* Says what comes from the next block on. */
+void pack_content(struct pack *p, enum compress_content what);
 /* Ends the block here, so that several workers share what is too short for many of them. */
 void pack_cut(struct pack *p);
 /* Ends the block and waits until everything before has gone through the sink's block(). */

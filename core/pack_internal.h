@@ -22,6 +22,7 @@ enum job_state { JOB_FREE, JOB_READY, JOB_BUSY, JOB_DONE };
 
 struct pack_job {
         enum job_state state;
+        enum compress_content what;
         uint64_t tar_offset;
         uint8_t *in, *out;
         size_t in_len, out_len;
@@ -82,8 +83,13 @@ struct pack {
         struct pack_making making; /* only the sealer */
         unsigned next_volume, next_block;
 
-        struct pack_job *filling; /* only the caller */
+        struct pack_job *filling; /* only the caller, as the following */
         uint64_t offset;
+        uint64_t expected; /* where the stream will end, about; 0: not known */
+        size_t enough;     /* a block that is filled so far ends before a member */
+        size_t limit;      /* and here in any case */
+        enum compress_content what;
+        unsigned n_workers;
 };
 
 void pack_fail(struct pack *p, const struct err *why); /* the first one counts */

@@ -59,9 +59,13 @@ struct staging_measure {
         uint64_t max_entries;
         const atomic_bool *stop;
 };
-/* How many bytes a commit of this will read, about: from sizes alone, holes left out. 0: not known,
- * because it was stopped, is too much or too deep. May take long; any thread. */
-uint64_t staging_measure(const struct staging *s, const struct staging_measure *m);
+/* How many bytes a commit of this will read, and how long its tar stream becomes, about: from sizes
+ * and times alone, holes left out. 0: not known, because it was stopped, is too much or too deep.
+ * May take long; any thread. */
+struct staging_size {
+        uint64_t bytes, tar;
+};
+struct staging_size staging_measure(const struct staging *s, const struct staging_measure *m);
 
 /* Freezes: writes ID.json (fsync), makes the empty sibling `ID/` with current's mode, owner, times,
  * xattrs, then calls `commit(ctx)` (the catalogue row), then exchanges `current` and `ID` under the

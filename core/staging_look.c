@@ -99,7 +99,7 @@ struct count {
         size_t n_avoid;
         uint64_t left;
         unsigned depth;
-        uint64_t content; /* of `bytes`, what will be read: without holes, hard links once */
+        struct staging_size size; /* what will be read: without holes, hard links once */
         struct staging_summary sum;
 };
 
@@ -111,7 +111,15 @@ static void count_file(struct count *c, const struct stat *st)
         bool sparse = size > 64 * KiB && there < size / 2; /* small ones may have no block at all */
         c->sum.files++;
         c->sum.bytes += size;
-        c->content += (sparse ? there : size) / MAX((uint64_t)st->st_nlink, (uint64_t)1);
+        uint64_t content = (sparse ? there : size) / MAX((uint64_t)st->st_nlink, (uint64_t)1);
+        c->size.bytes += content;
+        c->size.tar += (content + 511) / 512 * 512;
+}
+
+/* A pax header, with one block of records, stands for the fraction of a second. */
+static void count_header(struct count *c, const struct stat *st)
+{
+        c->size.tar += st->st_mtim.tv_nsec ? 1536 : 512;
 }
 
 static bool is_avoided(const struct count *c, const struct stat *st)
@@ -153,6 +161,7 @@ static void count_entry(
         }
         if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return;
+        count_header(c, &st);
         if (S_ISREG(st.st_mode)) {
                 count_file(c, &st);
         } else if (S_ISLNK(st.st_mode)) {
@@ -237,6 +246,7 @@ static void measure_path(struct count *c, const char *path)
         struct stat st;
         if (lstat(path, &st) < 0)
                 return;
+        count_header(c, &st);
         if (S_ISREG(st.st_mode))
                 count_file(c, &st);
         if (!S_ISDIR(st.st_mode) || is_avoided(c, &st))
@@ -246,7 +256,7 @@ static void measure_path(struct count *c, const char *path)
                 count_dir(c, fd, st.st_dev, path + (*path == '/'), false);
 }
 
-uint64_t staging_measure(const struct staging *s, const struct staging_measure *m)
+struct staging_size staging_measure(const struct staging *s, const struct staging_measure *m)
 {
         struct count c = {.mountpoint = m->mountpoint,
                 .exclude = m->exclude,
@@ -258,5 +268,7 @@ uint64_t staging_measure(const struct staging *s, const struct staging_measure *
                 measure_tree(&c, s, m->id);
         for (size_t i = 0; m->files && m->files[i] && !atomic_load(m->stop); i++)
                 measure_path(&c, m->files[i]);
-        return c.sum.truncated || atomic_load(m->stop) ? 0 : c.content;
+        if (c.sum.truncated || atomic_load(m->stop))
+                return (struct staging_size){0, 0};
+        return c.size;
 }

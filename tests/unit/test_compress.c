@@ -136,15 +136,43 @@ static void files_of_one_size_are_still_seen_as_what_they_are(_unused_ void **st
                 in[i] = i % FILE_SIZE < HEADER ? 'h' : (uint8_t)(dice >> 24);
         }
         assert_int_equal(compress_encoder_new(COMPRESS_LZMA, -1, &c, &e), 0);
-        assert_int_equal(compress_encode(c, in, LEN, out, compress_bound(COMPRESS_LZMA, LEN), &n,
-                                 &block, &e),
+        assert_int_equal(compress_encode(c, COMPRESS_ANYTHING, in, LEN, out,
+                                 compress_bound(COMPRESS_LZMA, LEN), &n, &block, &e),
                 0);
         assert_true(n > LEN); /* stored: the headers would have shrunk */
         memset(in, 'h', LEN / 2);
-        assert_int_equal(compress_encode(c, in, LEN / 2, out, compress_bound(COMPRESS_LZMA, LEN),
-                                 &n, &block, &e),
+        assert_int_equal(compress_encode(c, COMPRESS_ANYTHING, in, LEN / 2, out,
+                                 compress_bound(COMPRESS_LZMA, LEN), &n, &block, &e),
                 0);
         assert_true(n < LEN / 100);
+}
+
+/* What lzma is set for differs; what comes back must not. */
+static void text_and_hashes_come_back_as_they_were(_unused_ void **state)
+{
+        enum { LEN = 300000 };
+        static uint8_t in[LEN], out[2 * LEN], back[LEN];
+        static const enum compress_content what[] = {COMPRESS_ANYTHING, COMPRESS_HASHES};
+        uint32_t dice = 7;
+        for (size_t i = 0; i < LEN; i++) {
+                dice = dice * 1664525u + 1013904223u;
+                in[i] = (uint8_t) "0123456789abcdef"[dice >> 28];
+        }
+        for (int level = -1; level <= 9; level++) {
+                _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
+                assert_int_equal(compress_encoder_new(COMPRESS_LZMA, level, &c, NULL), 0);
+                for (size_t i = 0; i < ARRAY_SIZE(what); i++) {
+                        struct compress_block block;
+                        size_t n;
+                        assert_int_equal(compress_encode(c, what[i], in, LEN, out, sizeof out, &n,
+                                                 &block, NULL),
+                                0);
+                        assert_true(n < LEN * 6 / 10);
+                        assert_int_equal(
+                                compress_decode(COMPRESS_LZMA, out, n, back, LEN, NULL), 0);
+                        assert_memory_equal(in, back, LEN);
+                }
+        }
 }
 
 int main(void)
@@ -153,6 +181,7 @@ int main(void)
                 cmocka_unit_test(files_of_the_usual_tools_joined_come_out_whole),
                 cmocka_unit_test(what_is_cut_or_altered_is_refused),
                 cmocka_unit_test(files_of_one_size_are_still_seen_as_what_they_are),
+                cmocka_unit_test(text_and_hashes_come_back_as_they_were),
         };
         return cmocka_run_group_tests_name("compress", tests, setup, teardown);
 }

@@ -261,9 +261,13 @@ static void what_is_not_lost_is_restored_and_the_rest_named(void **state)
         assert_non_null(strstr(buf_str(&told), "d/4: "));
         assert_non_null(strstr(buf_str(&told), "d/5twin: "));
         assert_null(strstr(buf_str(&told), "d/1: "));
-        assert_int_equal(p.lost, 5);
-        tree_sh("cd $T/back/d && test \"$(echo *)\" = '1 2 7' && cmp 2 $T/copy/d/2 && cmp 7 "
-                "$T/copy/d/7 && "
+        assert_in_range(p.lost, 4, 5); /* d/3 may end where the first volume does */
+        char lost[16];
+        (void)snprintf(lost, sizeof lost, "%u", (unsigned)p.lost);
+        assert_int_equal(setenv("LOST", lost, 1), 0);
+        tree_sh("cd $T/back/d && test $(($(ls | wc -l) + LOST)) = 8 && test -e 1 -a -e 2 -a -e 7 "
+                "&& "
+                "for i in *; do cmp $i $T/copy/d/$i || exit 1; done && "
                 "cmp ../z $T/copy/z && test -z \"$(" HALF_FILES ")\" && rm -rf $T/back");
         buf_reset(&told);
         /* one bit costs the files of one block */
