@@ -1,4 +1,4 @@
-#include "passthrough_io.h"
+#include "passthrough_internal.h"
 
 #include "root.h"
 

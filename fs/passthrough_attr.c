@@ -1,0 +1,170 @@
+#include "passthrough_internal.h"
+
+#include "staging.h"
+
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <sys/xattr.h>
+
+/* ---- mode, size, times, owner ---- */
+
+static int set_mode(const struct inode *i, mode_t mode)
+{
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        return chmod(proc, mode) < 0 ? errno : 0;
+}
+
+static int set_size(const struct inode *i, off_t size, const struct fuse_file_info *fi)
+{
+        if (fi)
+                return ftruncate(passthrough_fd(fi), size) < 0 ? errno : 0;
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        return truncate(proc, size) < 0 ? errno : 0;
+}
+
+static struct timespec time_of(int to_set, int set, int now, struct timespec t)
+{
+        if (to_set & now)
+                return (struct timespec){.tv_nsec = UTIME_NOW};
+        return to_set & set ? t : (struct timespec){.tv_nsec = UTIME_OMIT};
+}
+
+static int set_times(const struct inode *i, const struct stat *a, int to_set)
+{
+        struct timespec tv[2] = {
+                time_of(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, a->st_atim),
+                time_of(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, a->st_mtim)};
+        if (utimensat(i->fd, "", tv, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0)
+                return 0;
+        if (errno != EINVAL ||
+                S_ISLNK(i->type)) /* kernels before 5.8 do not know AT_EMPTY_PATH here */
+                return errno;
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        return utimensat(AT_FDCWD, proc, tv, 0) < 0 ? errno : 0;
+}
+
+static int set_owner(const struct inode *i, const struct stat *a, int to_set)
+{
+        uid_t uid = to_set & FUSE_SET_ATTR_UID ? a->st_uid : (uid_t)-1;
+        gid_t gid = to_set & FUSE_SET_ATTR_GID ? a->st_gid : (gid_t)-1;
+        return fchownat(i->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
+}
+
+static int set_attributes(
+        const struct inode *i, const struct stat *a, int to_set, const struct fuse_file_info *fi)
+{
+        int q = 0;
+        if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+                q = set_owner(i, a, to_set);
+        if (!q && to_set & FUSE_SET_ATTR_SIZE)
+                q = set_size(i, a->st_size, fi);
+        if (!q && to_set & FUSE_SET_ATTR_MODE)
+                q = set_mode(i, a->st_mode & 07777);
+        if (!q && to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
+                                   FUSE_SET_ATTR_MTIME_NOW))
+                q = set_times(i, a, to_set);
+        return q;
+}
+
+void pt_setattr(
+        fuse_req_t req, fuse_ino_t ino, struct stat *a, int to_set, struct fuse_file_info *fi)
+{
+        struct mount *m = mount_of(req);
+        struct inode *i = passthrough_inode(m, ino);
+        int q = passthrough_enter(m, i);
+        if (q) {
+                fuse_reply_err(req, q);
+                return;
+        }
+        q = set_attributes(i, a, to_set, fi);
+        staging_leave(m->staging);
+        if (q)
+                fuse_reply_err(req, q);
+        else
+                passthrough_reply_attr(req, i);
+}
+
+/* ---- extended attributes ---- */
+
+/* ACLs are plainly not supported, not half; and of security.* the kernel asks before every write.
+ */
+static bool is_refused(const char *name)
+{
+        return startswith(name, "security.") || startswith(name, "system.posix_acl_");
+}
+
+void pt_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+        if (is_refused(name)) {
+                fuse_reply_err(req, startswith(name, "security.") ? ENODATA : EOPNOTSUPP);
+                return;
+        }
+        char proc[PROC_PATH];
+        passthrough_proc(passthrough_inode(mount_of(req), ino)->fd, proc);
+        _cleanup_free_ char *value = size ? malloc(size) : NULL;
+        ssize_t n = size && !value ? (errno = ENOMEM, -1) : getxattr(proc, name, value, size);
+        if (n < 0)
+                fuse_reply_err(req, errno);
+        else if (size == 0)
+                fuse_reply_xattr(req, (size_t)n);
+        else
+                fuse_reply_buf(req, value, (size_t)n);
+}
+
+void pt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+        char proc[PROC_PATH];
+        passthrough_proc(passthrough_inode(mount_of(req), ino)->fd, proc);
+        _cleanup_free_ char *all = malloc(XATTR_LIST_MAX);
+        ssize_t n = all ? listxattr(proc, all, XATTR_LIST_MAX) : (errno = ENOMEM, -1);
+        if (n < 0) {
+                fuse_reply_err(req, errno);
+                return;
+        }
+        bool root = fuse_req_ctx(req)->uid == 0;
+        size_t kept = 0;
+        for (char *p = all; p < all + n;) {
+                size_t len = strlen(p) + 1;
+                if (!is_refused(p) && (root || !startswith(p, "trusted."))) {
+                        memmove(all + kept, p, len);
+                        kept += len;
+                }
+                p += len;
+        }
+        if (size == 0)
+                fuse_reply_xattr(req, kept);
+        else if (kept > size)
+                fuse_reply_err(req, ERANGE);
+        else
+                fuse_reply_buf(req, all, kept);
+}
+
+static void change_xattr(
+        fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+        struct mount *m = mount_of(req);
+        struct inode *i = passthrough_inode(m, ino);
+        int q = is_refused(name) ? EOPNOTSUPP : passthrough_enter(m, i);
+        if (q) {
+                fuse_reply_err(req, q);
+                return;
+        }
+        char proc[PROC_PATH];
+        passthrough_proc(i->fd, proc);
+        int r = value ? setxattr(proc, name, value, size, flags) : removexattr(proc, name);
+        passthrough_leave(m, req, r < 0 ? errno : 0);
+}
+
+void pt_setxattr(
+        fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+        change_xattr(req, ino, name, value ? value : "", size, flags);
+}
+
+void pt_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+        change_xattr(req, ino, name, NULL, 0, 0);
+}
