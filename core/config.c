@@ -3,6 +3,7 @@
 #include "buf.h"
 #include "config_internal.h"
 #include "io.h"
+#include "secret.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -335,9 +336,11 @@ void config_free(struct config *c)
                 return;
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
                 void *slot = (char *)c + keys[i].offset;
-                if (config_is_string(keys[i].type))
-                        free(*(char **)slot);
-                else if (keys[i].type == KEY_PATHS || keys[i].type == KEY_STRINGS)
+                char *text = config_is_string(keys[i].type) ? *(char **)slot : NULL;
+                if (text && keys[i].flags & CONFIG_SECRET)
+                        secret_wipe(text, strlen(text));
+                free(text);
+                if (keys[i].type == KEY_PATHS || keys[i].type == KEY_STRINGS)
                         free_list(*(char ***)slot);
         }
         free(c->file);

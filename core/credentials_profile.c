@@ -1,12 +1,12 @@
 #include "credentials_internal.h"
 
 #include "buf.h"
+#include "config.h"
 #include "io.h"
 #include "secret.h"
 
 #include <ctype.h>
 #include <fcntl.h>
-#include <pwd.h>
 
 #define FILE_MAX (1024u * 1024u)
 
@@ -24,9 +24,7 @@ static char *file_path(const char *variable, const char *name)
         const char *v = getenv(variable);
         if (v && *v)
                 return strdup(v);
-        const char *home = getenv("HOME");
-        const struct passwd *pw = home && *home ? NULL : getpwuid(geteuid());
-        _cleanup_free_ char *folder = io_join(pw ? pw->pw_dir : home ? home : "/", ".aws");
+        _cleanup_free_ char *folder = config_expand("~/.aws", "/");
         return folder ? io_join(folder, name) : NULL;
 }
 

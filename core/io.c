@@ -1,5 +1,7 @@
 #include "io.h"
 
+#include "secret.h"
+
 #include <fcntl.h>
 #include <libgen.h>
 #include <sys/stat.h>
@@ -80,6 +82,7 @@ int io_read_file(int dirfd, const char *path, size_t max, struct buf *ret, struc
                 if (n < 0)
                         return err_errno(e, (int)n, "cannot read %s", path);
                 buf_add(&b, chunk, (size_t)n);
+                secret_wipe(chunk, (size_t)n); /* it may be a key */
                 if (b.len > max)
                         return err_set(e, -EFBIG, "%s is larger than %zu bytes", path, max);
                 if ((size_t)n < sizeof chunk)
