@@ -375,28 +375,38 @@ static int is_ours(void *ctx, const struct catalog_archive *a)
         return strstr(a->spec, mark) != NULL;
 }
 
+static int add_archive(struct import *m, const struct entry *n, bool *ret_known)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        int q = make_row(m, n, &a);
+        if (q == 0)
+                q = catalog_archive_add(m->c, &a, m->e);
+        *ret_known = q == -EEXIST;
+        if (q < 0)
+                return q;
+        if ((q = fill(m, n, &a)) == 0)
+                q = settle(m, &a);
+        if (q < 0)
+                (void)catalog_archive_remove(m->c, a.id, NULL); /* nothing of it counts */
+        return q;
+}
+
+/* Its value comes next in the log, and is passed over where it is not wanted. */
 static int import_entry(struct import *m, struct entry *n)
 {
-        struct catalog_archive a = {0};
-        int q = n->succeeded ? catalog_archive_each(m->c, is_ours, n, m->e) : 0;
+        if (!n->succeeded) {
+                m->result->unfinished++;
+                return json_scan_value(m->in, NULL, NULL, m->e);
+        }
+        int q = catalog_archive_each(m->c, is_ours, n, m->e);
         bool known = q > 0;
         if (q == 0)
-                q = make_row(m, n, &a);
-        if (q == 0 && !n->succeeded)
-                m->result->unfinished++;
-        if (q == 0 && n->succeeded) {
-                q = catalog_archive_add(m->c, &a, m->e);
-                known = q == -EEXIST;
-                if (q == 0 && (q = fill(m, n, &a)) == 0)
-                        q = settle(m, &a);
-                else if (q < 0 && !known)
-                        (void)catalog_archive_remove(m->c, a.id, NULL); /* nothing of it counts */
-                m->result->archives += q == 0;
+                q = add_archive(m, n, &known);
+        if (known) {
+                m->result->known++;
+                return json_scan_value(m->in, NULL, NULL, m->e);
         }
-        m->result->known += known;
-        if (known || !n->succeeded)
-                q = q < 0 && !known ? q : json_scan_value(m->in, NULL, NULL, m->e);
-        catalog_archive_done(&a);
+        m->result->archives += q == 0;
         return q;
 }
 
