@@ -35,7 +35,8 @@ int job_pick(const struct job *j, const struct job_visitor *v, struct err *e)
 struct gathering {
         const struct job_gather *g;
         struct spec_writer *list;
-        FILE *before; /* for the hook */
+        FILE *before;   /* for the hook */
+        char last[256]; /* line that the hook said */
 };
 
 static int keep_path(void *ctx, const char *path, struct err *e)
@@ -60,8 +61,9 @@ static int warn(void *ctx, const char *text, struct err *e)
 
 static int say(void *ctx, const char *text, struct err *e)
 {
-        const struct gathering *k = ctx;
+        struct gathering *k = ctx;
         char line[1200];
+        (void)snprintf(k->last, sizeof k->last, "%s", text);             /* cut */
         (void)snprintf(line, sizeof line, "gather hook: %.1100s", text); /* cut */
         return k->g->log(k->g->ctx, line, e);
 }
@@ -106,7 +108,10 @@ static int ask_hook(struct gathering *k, const struct job *j, struct err *e)
                 .tick = tick,
                 .ctx = k,
         };
-        return job_hook_run(&h, e);
+        q = job_hook_run(&h, e);
+        if (q == -EINVAL && *k->last)
+                err_hint(e, "it said: %s", k->last);
+        return q;
 }
 
 int job_gather(const struct job *j, const struct job_gather *g, struct err *e)

@@ -38,9 +38,14 @@ static const char **names(const struct cli *cli)
         return v;
 }
 
-static int print_archive(void *ctx _unused_, const char *id, uint64_t members)
+static int print_archive(void *ctx, const char *id, uint64_t members)
 {
-        (void)printf("%s  %s\n", id, WORDS(members, "entry", "entries")); /* cli_flush() */
+        struct cli *cli = ctx;
+        struct catalog_archive a = {0};
+        bool named = catalog_archive_get(cli->catalog, id, &a, NULL) == 0;
+        (void)printf("%s  %s\n", named ? a.name : id,
+                WORDS(members, "entry", "entries")); /* cli_flush() tells errors */
+        catalog_archive_done(&a);
         return 0;
 }
 
@@ -48,7 +53,7 @@ static int look(struct cli *cli, int64_t when, const char *const *paths, struct 
 {
         struct restore_progress p = {0};
         char bytes[CLOCK_TEXT_MAX];
-        int q = as_of_look(cli->catalog, when, paths, print_archive, NULL, &p, e);
+        int q = as_of_look(cli->catalog, when, paths, print_archive, cli, &p, e);
         if (q < 0)
                 return q;
         clock_bytes_words(p.todo_bytes, bytes);

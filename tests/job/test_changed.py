@@ -152,6 +152,9 @@ class Changed(JobCase):
             self.assertEqual(self.tree(to + self.source), tree)
         self.assertIn('2 archives', self.run_it('restore', '--as-of', states[2][0], '--to',
                                                 os.path.join(self.folder, 'again'), self.path())[1])
+        dry = self.run_it('restore', '--as-of', states[2][0], '--dry-run', self.source)[0]
+        self.assertEqual(sorted(line.split()[0] for line in dry.splitlines()),
+                         sorted(line.split()[0] for line in self.run_it('list')[0].splitlines())[::2])
         err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
         self.assertIn('nothing of', err)
 

@@ -39,6 +39,11 @@ class Run(JobCase):
         self.assertEqual(len(names), 2)
         self.assertEqual([self.archive(n)['files'] for n in names], [1, 1])
 
+    def test_hook_that_fails_is_told_with_its_last_words(self):
+        self.job('n', files=['/etc/hostname'], gather_hook=['/bin/sh', '-c', 'echo one; echo no database >&2; exit 4'])
+        self.assertIn('ended with status 4; nothing was archived; it said: no database', self.run_it('run', 'n', status=1)[1])
+        self.assertIn('it said: no database', self.archive('latest')['error'])
+
     def test_mistake_in_a_job_is_told_in_words(self):
         path = os.path.join(self.home, 'jobs', 'bad.json')
         for text, line, words in (('{\n"file": []}', 2, 'a job has no such key'),
