@@ -10,11 +10,10 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cli import PATIENCE, TOP, CliCase, Programs, main  # noqa: E402
+from predecessor import seal  # noqa: E402
 
 try:
-    from Cryptodome.Cipher import AES, PKCS1_OAEP
     from Cryptodome.PublicKey import RSA
-    from Cryptodome.Random import get_random_bytes
 except ImportError:
     print("SKIP: python3-pycryptodome is missing")
     sys.exit(77)
@@ -47,13 +46,7 @@ class LegacyCase(CliCase):
         return self.write(f"key{bits}.pem", key_of(bits).export_key(**kw), mode=0o600)
 
     def seal(self, name, plain, bits=2048):
-        """What the predecessor does, step by step."""
-        public = key_of(bits).publickey()
-        session = get_random_bytes(16)
-        cipher = AES.new(session, AES.MODE_EAX)
-        sealed, tag = cipher.encrypt_and_digest(plain)
-        wrapped = PKCS1_OAEP.new(public).encrypt(session)
-        return self.write(name, wrapped + cipher.nonce + tag + sealed)
+        return self.write(name, seal(key_of(bits).publickey().export_key(), plain))
 
     def same(self, to):
         r = subprocess.run(["diff", "-r", "--no-dereference", self.path("src"), to], capture_output=True, text=True)

@@ -65,8 +65,7 @@ class Import(JobCase):
 
     def test_imported_archive_comes_back_from_its_vault(self):
         from emulated import Emulated
-        from Cryptodome.Cipher import AES, PKCS1_OAEP
-        from Cryptodome.PublicKey import RSA
+        from predecessor import seal
         import botocore.session
         tar = io.BytesIO()
         with tarfile.open(fileobj=tar, mode='w:xz') as t:
@@ -75,10 +74,7 @@ class Import(JobCase):
             t.addfile(member, io.BytesIO(b'one'))
         with open(os.path.join(self.home, 'data', 'keys', 'public.pem')) as f:
             pem = f.read()
-        key = os.urandom(16)
-        cipher = AES.new(key, AES.MODE_EAX)
-        text, tag = cipher.encrypt_and_digest(tar.getvalue())
-        sealed = PKCS1_OAEP.new(RSA.import_key(pem)).encrypt(key) + cipher.nonce + tag + text
+        sealed = seal(pem, tar.getvalue())
         with Emulated(region='eu-west-1') as server:
             env = server.environment()
             session = botocore.session.get_session()

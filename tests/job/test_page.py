@@ -2,18 +2,22 @@
 """FROM-PYTHON.md, run from its first line to its last: on a directory, and on an emulated vault."""
 import datetime
 import hashlib
+import importlib.util
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), os.path.join(HERE, '..', 'servers')]
 from mount import BUILD, Keys, Programs, TOP  # noqa: E402
+from predecessor import seal  # noqa: E402
 
 FIELDS = ['JOB SUCCEED', 'TIMESTAMP', 'timestring', 'files', 'compression', 'archive_size', 'used_public_key',
           'public_key_path', 'region_name', 'vault_name', 'descryption', 'response']
@@ -38,13 +42,33 @@ class Page(unittest.TestCase):
             os.utime(path, (1700000000, 1700000000 + (name[-4] == '2')))
         Keys.copy_to(os.path.join(self.home, 'keys', 'k'))
         os.makedirs(os.path.join(self.home, 'AutoGlacier'))
-        shutil.copy(os.path.join(self.home, 'keys', 'k', 'public.pem'),
-                    os.path.join(self.home, 'AutoGlacier', 'my_rsa_public.pem'))
+        for kind in ('public', 'private'):
+            shutil.copy(os.path.join(self.home, 'keys', 'k', kind + '.pem'),
+                        os.path.join(self.home, 'AutoGlacier', 'my_rsa_%s.pem' % kind))
+        self.write_old_archive()
         os.makedirs(os.path.join(self.home, 'bin'))
         os.symlink(Programs.cli, os.path.join(self.home, 'bin', 'autoglacier'))
         self.env = {'HOME': self.home, 'PATH': os.path.join(self.home, 'bin') + ':/usr/bin:/bin', 'TZ': 'UTC',
                     'LANG': 'C.UTF-8', 'PYTHONPATH': os.path.join(TOP, 'doc', 'examples'),
                     'LIBAUTOGLACIER': os.path.join(BUILD, 'core', 'libautoglacier.so')}
+
+    def write_old_archive(self):
+        """As the Python program left it: the tar has full paths."""
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode='w:xz') as t:
+            member = tarfile.TarInfo('home/me/view.sh')
+            member.size = 3
+            t.addfile(member, io.BytesIO(b'old'))
+        self.old_tar = tar.getvalue()
+        with open(os.path.join(self.home, 'AutoGlacier', 'my_rsa_public.pem')) as f:
+            sealed = seal(f.read(), self.old_tar)
+        with open(os.path.join(self.home, 'arch_1506700000.25.tar.xz.bin'), 'wb') as f:
+            f.write(sealed)
+
+    def check_old_archive(self):
+        for name, want in (('decrypted.tar.xz', self.old_tar), ('as-it-was/home/me/view.sh', b'old')):
+            with open(os.path.join(self.home, name), 'rb') as f:
+                self.assertEqual(f.read(), want)
 
     def run_page(self, change):
         """`change` is done to CONFIG.json, once it is there."""
@@ -62,6 +86,7 @@ class Page(unittest.TestCase):
                 with open(config, 'w') as f:
                     json.dump(keys, f)
         self.assertEqual(done, len(blocks()))
+        self.check_old_archive()
 
     def test_line_for_cron_runs_as_cron_runs_it(self):
         """A shell, a short PATH, the home folder; stdin empty."""
@@ -155,5 +180,8 @@ class Page(unittest.TestCase):
 if __name__ == '__main__':
     if os.environ.get('AUTOGLACIER_SANITIZED'):
         print('SKIP: a library without sanitizers')
+        sys.exit(77)
+    if not importlib.util.find_spec('Cryptodome'):
+        print('SKIP: python3-pycryptodome is missing')
         sys.exit(77)
     unittest.main(verbosity=2)
