@@ -3,13 +3,17 @@ import base64
 import hashlib
 import json
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cli import PATIENCE, CliCase, Programs, main, until  # noqa: E402
+
+LONG = bool(os.environ.get("AUTOGLACIER_LONG"))
 
 
 class ArchiveCase(CliCase):
@@ -174,6 +178,36 @@ class GoingOn(ArchiveCase):
         r = self.ag("backup", "-m", "mine", "src/a.txt", say="1 other archive that no program works on")
         self.assertIn("_mine", r.out)
         self.assertEqual(self.states(), ["stored", "stored"])
+
+    def test_what_is_killed_at_any_moment_is_ended_by_the_next_program(self):
+        """kill -9 at random moments; each program also finds what those before it left."""
+        self.config('{"COMPRESSION": "gzip", "VOLUME_SIZE": "16MiB"}')
+        for n in range(30 if LONG else 3):
+            self.write("src/noise%d" % n, os.urandom(2_000_000))
+        began = time.monotonic()
+        self.backup("src")
+        whole = time.monotonic() - began
+        dice = random.Random(20)
+        for k in range(200 if LONG else 20):
+            p = subprocess.Popen([Programs.cli, "backup", "-m", "round %d" % k, "src"], cwd=self.folder, env=self.environment(),
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(dice.uniform(0, 1.1 * whole))
+            p.kill()
+            self.assertIn(p.wait(), (0, -9), "it ended by itself, and not well")
+        self.backup("src/a.txt")
+        archives = json.loads(self.ag("list", "--json").out)["archives"]
+        self.assertEqual({a["state"] for a in archives}, {"stored"}, archives)
+        self.assertGreater(len(archives), 2, "no round came far enough to be killed")
+        self.ag("verify", "--data")
+        for a in archives[:-1]:
+            self.ag("restore", a["id"], "--to", "back")
+            self.same(self.path("back") + self.path("src"), self.path("src"))
+            shutil.rmtree(self.path("back"))
+        self.assertEqual({os.path.basename(v).rsplit("-", 1)[0] for v in self.volumes()}, {a["id"] for a in archives})
+        for left in ("spool", "locks"):
+            folder = os.path.join(self.data, left)
+            self.assertEqual([n for n in os.listdir(folder) if any(a["id"] in n for a in archives)]
+                             if os.path.isdir(folder) else [], [])
 
     def test_retry_goes_on_when_the_store_is_back(self):
         store = self.path("disk")
