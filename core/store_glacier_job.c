@@ -1,11 +1,17 @@
+#include "backoff.h"
 #include "clock.h"
 #include "crash.h"
 #include "glacier_text.h"
+#include "io.h"
 #include "store_glacier.h"
 #include "store_glacier_internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+
+#define TURN_NAP  (CLOCK_NSEC / 20)
+#define TURN_MOST (30 * CLOCK_NSEC)
 
 /* Jobs: asking for an archive or the inventory, and how far that is. A job whose id was lost with
  * an answer is found again in the vault's list, by the archive and the range: nothing is asked for,
@@ -252,6 +258,29 @@ static int initiate(struct glacier *g, const struct glacier_object *o, struct gl
         return glacier_book_set_job(g->book, g->id, wanted, e);
 }
 
+/* Of all programs that have this book one asks at a time: what the next one wants may be known
+ * then.
+ */
+static int take_turn(struct glacier *g, int *ret_fd, struct err *e)
+{
+        _cleanup_free_ char *path = NULL;
+        if (asprintf(&path, "%s.lock", g->book_path) < 0) {
+                path = NULL;
+                return err_oom(e);
+        }
+        for (int64_t end = clock_monotonic() + TURN_MOST;;) {
+                struct err why = {0};
+                int q = io_lock_file(AT_FDCWD, path, ret_fd, &why);
+                if (q != -EAGAIN)
+                        return q < 0 ? err_set(e, q, "%s", why.text) : 0;
+                if (clock_monotonic() > end)
+                        return err_set(e, -EAGAIN,
+                                "another program is asking the vault %s for something", g->vault);
+                if ((q = backoff_wait(TURN_NAP, g->base.control.stop)) < 0)
+                        return err_set(e, q, "stopped");
+        }
+}
+
 int glacier_ask(struct glacier *g, const struct glacier_object *o, const struct store_thaw *t,
         struct err *e)
 {
@@ -265,7 +294,10 @@ int glacier_ask(struct glacier *g, const struct glacier_object *o, const struct 
                 wanted.start = t->offset / MiB * MiB;
                 wanted.end = MIN((end + MiB - 1) / MiB * MiB, o->size);
         }
-        int q = known_job(g, &wanted, e);
+        _cleanup_close_ int turn = -EBADF;
+        int q = take_turn(g, &turn, e);
+        if (q == 0)
+                q = known_job(g, &wanted, e);
         if (q == 0)
                 q = listed_job(g, &wanted, e);
         return q != 0 ? MIN(q, 0) : initiate(g, o, &wanted, t, e);

@@ -5,12 +5,12 @@ first that strikes is used:
 
     op      name of an operation, or "*"                             (default "*")
     kind    what happens, see KINDS, or "mixed": one of `kinds`      (default "mixed")
-    kinds   for "mixed"                                              (default: all but token, skew)
+    kinds   for "mixed"                                              (default: all that the wire does)
     p       probability of each request                              (default 1)
     skip    so many requests that fit go through first               (default 0)
     count   at most so many faults                                   (default: without end)
     after   the operation is done first, its answer is the fault     (default false)
-    code, status, message, retry_after, seconds     of an answer; of a stall
+    code, status, message, retry_after, seconds     of an answer; of a stall, of what is slow
 
 Draws come from one generator with a fixed seed.
 """
@@ -43,6 +43,7 @@ KINDS = {
     "cut-after": None,   # the operation is done, its answer lost
     "cut-answer": None,  # in the middle of the answer
     "stall": None,       # nothing for `seconds`, then cut
+    "slow": None,        # nothing for `seconds`, then all is well
     "corrupt": None,     # a byte of the body, sent or received, is another one
     "duplicate": None,   # the answer comes twice
 }

@@ -161,6 +161,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "stall":
             self.server.stopping.wait(rule.get("seconds", 2))
             self.reset()
+        if kind == "slow":
+            self.server.stopping.wait(rule.get("seconds", 2))
         if kind == "corrupt" and body:
             body = flip(body)
         return body

@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -467,6 +468,49 @@ static void retrieval_whose_answer_was_lost_is_not_paid_twice(void **state)
         free(d);
 }
 
+/* A program of its own that asks when the pipe says so. */
+static pid_t asker(const struct setup *u, const int go[2])
+{
+        (void)fflush(NULL);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child > 0)
+                return child;
+        struct store *s = NULL;
+        char byte;
+        (void)close(go[1]);
+        if (store_glacier_new(u->config, u->url, &s, E) < 0 || store_check(s, NULL, NULL, E) < 0 ||
+                read(go[0], &byte, 1) != 0)
+                _exit(2);
+        _exit(store_thaw(s, NAME, &everything, E) == 0 ? 0 : 1);
+}
+
+static void programs_that_ask_in_the_same_second_pay_once(void **state)
+{
+        struct setup *u = *state;
+        uint8_t *d = content(MiB);
+        pid_t children[6];
+        int go[2];
+        store_object(u->s, d, MiB);
+        unsigned before = requests_of("InitiateJob");
+        control("behaviour", "[{\"op\": \"InitiateJob\", \"kind\": \"slow\", \"seconds\": 1}]");
+        assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+                children[i] = asker(u, go);
+                assert_true(children[i] > 0);
+        }
+        (void)sleep(1); /* they are all there; if not, the test proves less */
+        (void)close(go[1]);
+        for (size_t i = 0; i < ARRAY_SIZE(children); i++) {
+                int status;
+                assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+                assert_int_equal(status, 0);
+        }
+        assert_int_equal(requests_of("InitiateJob"), before + 1);
+        (void)close(go[0]);
+        free(d);
+}
+
 static void damaged_output_is_fetched_again(void **state)
 {
         struct setup *u = *state;
@@ -653,6 +697,7 @@ int main(void)
                 TEST(ranges_of_an_object_are_ready_when_all_are),
                 TEST(output_that_expired_is_asked_for_anew),
                 TEST(retrieval_whose_answer_was_lost_is_not_paid_twice),
+                TEST(programs_that_ask_in_the_same_second_pay_once),
                 TEST(damaged_output_is_fetched_again),
                 TEST(refusals_say_what_to_do),
                 TEST(new_machine_learns_names_from_the_inventory),
