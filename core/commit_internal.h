@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 /* MiB of a manifest that one worker compresses: nothing else is left for the others to do. */
-#define MANIFEST_SHARE 2
+#define MANIFEST_SHARE 1
 
 struct changed;
 struct expect;

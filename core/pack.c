@@ -1,6 +1,7 @@
 #include "pack_internal.h"
 
 #include "keys.h"
+#include "pages.h"
 
 #include <signal.h>
 
@@ -247,10 +248,11 @@ static int make_buffers(struct pack *p, struct err *e)
         if (!(p->jobs = calloc(p->n_jobs, sizeof *p->jobs)))
                 return err_oom(e);
         for (unsigned i = 0; i < p->n_jobs; i++)
-                if (!(p->jobs[i].in = malloc(PACK_BLOCK_SIZE)) || !(p->jobs[i].out = malloc(cap)))
+                if (!(p->jobs[i].in = pages_new(PACK_BLOCK_SIZE)) ||
+                        !(p->jobs[i].out = pages_new(cap)))
                         return err_oom(e);
         for (unsigned i = 0; i < PACK_PARTS; i++) {
-                if (!(p->part_bufs[i] = malloc(p->params.part_size)))
+                if (!(p->part_bufs[i] = pages_new(p->params.part_size)))
                         return err_oom(e);
                 p->part_free[i] = true;
         }
@@ -317,12 +319,13 @@ void pack_free(struct pack *p)
         pthread_mutex_unlock(&p->lock);
         join_all(p);
         pack_making_done(&p->making);
+        size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
         for (unsigned i = 0; p->jobs && i < p->n_jobs; i++) {
-                free(p->jobs[i].in);
-                free(p->jobs[i].out);
+                pages_free(p->jobs[i].in, PACK_BLOCK_SIZE);
+                pages_free(p->jobs[i].out, cap);
         }
         for (unsigned i = 0; i < PACK_PARTS; i++)
-                free(p->part_bufs[i]);
+                pages_free(p->part_bufs[i], p->params.part_size);
         free(p->jobs);
         free(p->threads);
         free(p->id);
