@@ -310,6 +310,10 @@ int catalog_event(struct catalog *c, const char *id, char level, const char *tex
 /* The same with a time, for what is read back from a manifest. */
 int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level, const char *text,
         struct err *e);
+/* Its last line when it was stored, at `when`, by the counts of `a`: commit and recover write the
+ * same. Once. */
+int catalog_event_stored(
+        struct catalog *c, const struct catalog_archive *a, int64_t when, struct err *e);
 int catalog_events(struct catalog *c, const char *id,
         int (*each)(void *ctx, int64_t time, char level, const char *text), void *ctx,
         struct err *e);

@@ -1,6 +1,12 @@
 #include "catalog_internal.h"
 
 #include "clock.h"
+#include "words.h"
+
+struct stored_event {
+        int64_t when;
+        char text[4 * WORDS_MAX];
+};
 
 /* ---- events ---- */
 
@@ -32,6 +38,24 @@ int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level
 int catalog_event(struct catalog *c, const char *id, char level, const char *text, struct err *e)
 {
         return catalog_event_at(c, id, clock_now(), level, text, e);
+}
+
+static int same_event(void *ctx, int64_t time, char level _unused_, const char *text)
+{
+        const struct stored_event *w = ctx;
+        return time == w->when && streq(text, w->text);
+}
+
+int catalog_event_stored(
+        struct catalog *c, const struct catalog_archive *a, int64_t when, struct err *e)
+{
+        struct stored_event w = {.when = when};
+        (void)snprintf(w.text, sizeof w.text, "%s: %s, %s in %s",
+                a->n_returned > 0 ? "stored, but not everything" : "stored",
+                WORDS(a->n_files, "file", NULL), WORDS(a->bytes, "byte", NULL),
+                WORDS(a->stored_bytes, "byte", NULL)); /* fits */
+        int q = catalog_events(c, a->id, same_event, &w, e);
+        return q != 0 ? MIN(q, 0) : catalog_event_at(c, a->id, when, 'i', w.text, e);
 }
 
 int catalog_events(struct catalog *c, const char *id,

@@ -196,9 +196,9 @@ static int finish(struct run *r, struct err *e)
         if (r->spool && (q = catalog_archive_update(r->catalog, &r->a, e)) < 0)
                 return q;
         bool incomplete = r->a.n_returned > 0;
-        run_event(r, 'i', "%s: %s, %s in %s", incomplete ? "stored, but not everything" : "stored",
-                WORDS(r->a.n_files, "file", NULL), WORDS(r->a.bytes, "byte", NULL),
-                WORDS(r->a.stored_bytes, "byte", NULL));
+        pthread_mutex_lock(&r->lock);
+        (void)catalog_event_stored(r->catalog, &r->a, r->written, NULL); /* the row tells it too */
+        pthread_mutex_unlock(&r->lock);
         q = set_stored(r, incomplete ? ARCHIVE_INCOMPLETE : ARCHIVE_STORED, e);
         crash_point("stored");
         if (q == 0)

@@ -9,13 +9,11 @@
 #include "commit.h"
 
 #include "catalog.h"
+#include "keys.h"
 #include "pack.h"
 #include "window.h"
 
 #include <pthread.h>
-
-/* MiB of a manifest that one worker compresses: nothing else is left for the others to do. */
-#define MANIFEST_SHARE 1
 
 struct changed;
 struct expect;
@@ -74,8 +72,7 @@ struct run {
         struct record record;
 
         struct store *store;
-        struct keys_public **recipients; /* NULL-terminated */
-        size_t n_recipients;
+        struct keys_public_list recipients;
 
         /* The volume that is being made: only the sink's thread. */
         struct store_upload *upload;

@@ -5,7 +5,7 @@
 #include "crash.h"
 #include "io.h"
 #include "keys.h"
-#include "manifest.h"
+#include "manifest_put.h"
 #include "store.h"
 #include "stores.h"
 #include "sweep.h"
@@ -14,27 +14,11 @@
 
 #define PART_MOST (16u * MiB)
 
-static const char pem_end[] = "-----END PUBLIC KEY-----";
-
 /* The recipients as they were at commit, whatever the configuration says now. */
 static int load_recipients(struct run *r, struct err *e)
 {
-        const char *p = r->a.keys_pem;
-        for (const char *end; (end = strstr(p, pem_end)) != NULL; p = end) {
-                end += strlen(pem_end);
-                struct keys_public **v = reallocarray(
-                        r->recipients, r->n_recipients + 2, sizeof(struct keys_public *));
-                if (!v)
-                        return err_oom(e);
-                r->recipients = v;
-                int q = keys_public_parse(p, (size_t)(end - p),
-                        "the recipient's key in the catalogue", &v[r->n_recipients], e);
-                if (q < 0)
-                        return q;
-                v[++r->n_recipients] = NULL;
-        }
-        return r->n_recipients > 0 ? 0
-                                   : err_set(e, -ENOKEY, "archive %s has no recipient", r->a.name);
+        int q = keys_public_list_parse(r->a.keys_pem, &r->recipients, e);
+        return q < 0 ? err_prefix(e, q, "archive %s", r->a.name) : 0;
 }
 
 /* An answer that makes no sense was broken on its way: another will come. */
@@ -103,13 +87,12 @@ uint64_t run_volume_max(const struct run *r)
 
 /* An object of that name is ours, from a run that died between the store's confirmation and our
  * row: it is replaced. */
-static int begin_upload(struct run *r, uint64_t max, bool index, struct err *e)
+static int begin_upload(struct run *r, uint64_t max, struct err *e)
 {
         const struct store_new n = {
                 .name = r->object,
                 .max_size = max,
                 .part_size = r->store->traits.part_size,
-                .index = index,
                 .replace = true,
                 .archive_id = r->a.id,
         };
@@ -132,7 +115,7 @@ static int volume_begin(void *ctx, unsigned number, uint64_t tar_start, struct e
 {
         struct run *r = ctx;
         int q = run_volume_begin(r, number, tar_start, e);
-        return q < 0 ? q : begin_upload(r, run_volume_max(r), false, e);
+        return q < 0 ? q : begin_upload(r, run_volume_max(r), e);
 }
 
 static int block(void *ctx, const struct pack_block *b, struct err *e)
@@ -244,8 +227,8 @@ static int make_pack(
 {
         p->part_size = store_part_size(r->store, p->volume_size);
         p->part_sha256 = !r->store->traits.direct;
-        p->recipients = (const struct keys_public *const *)r->recipients;
-        p->n_recipients = r->n_recipients;
+        p->recipients = (const struct keys_public *const *)r->recipients.v;
+        p->n_recipients = r->recipients.n;
         p->id = r->a.id;
         p->workers = r->env->config->workers;
         return pack_new(p, sink, &r->pack, e);
@@ -275,92 +258,21 @@ int volumes_pack(struct run *r, struct err *e)
 
 /* ---- the manifest as an object of its own ---- */
 
-static int manifest_begin(void *ctx, unsigned number, uint64_t tar_start _unused_, struct err *e)
-{
-        if (number != 1)
-                return err_set(e, -EFBIG, "the manifest does not fit into one object");
-        return begin_upload(ctx, UINT64_MAX, true, e);
-}
-
-static int manifest_block(
-        void *ctx _unused_, const struct pack_block *b _unused_, struct err *e _unused_)
-{
-        return 0;
-}
-
-static int manifest_part(void *ctx, const struct pack_part *p, struct err *e)
-{
-        return put_part(ctx, p, e);
-}
-
-static int manifest_end(void *ctx, const struct pack_volume *v, struct err *e)
-{
-        struct run *r = ctx;
-        return store_finish(&r->upload, v->size, v->tree_hash, e);
-}
-
-static int pack_file(struct run *r, int fd, struct err *e)
-{
-        for (unsigned i = 1;; i++) {
-                ssize_t n = io_read_full(fd, r->chunk, MiB);
-                if (n < 0)
-                        return err_errno(e, (int)n, "cannot read the manifest");
-                if (n == 0)
-                        return pack_finish(r->pack, e);
-                int q = pack_write(r->pack, r->chunk, (size_t)n, e);
-                if (q < 0)
-                        return q;
-                if (i % MANIFEST_SHARE == 0)
-                        pack_cut(r->pack);
-        }
-}
-
-static int manifest_temp(struct run *r, int *ret_fd, struct err *e)
-{
-        _cleanup_free_ char *dir = io_join(r->env->data, "spool");
-        if (!dir)
-                return err_oom(e);
-        _cleanup_close_ int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return err_errno(e, -errno, "cannot make a file in %s", dir);
-        uint64_t size;
-        r->written = clock_now();
-        int q = manifest_write(r->catalog, r->a.id, r->written, fd, &size, e);
-        if (q < 0)
-                return q;
-        if (lseek(fd, 0, SEEK_SET) < 0)
-                return err_errno(e, -errno, "cannot read the manifest");
-        *ret_fd = steal_fd(&fd);
-        return 0;
-}
-
 int volumes_put_manifest(struct run *r, struct err *e)
 {
-        free(r->object);
-        if (!(r->object = stores_manifest_name(r->a.origin, r->a.id)))
+        _cleanup_free_ char *folder = io_join(r->env->data, "spool");
+        if (!folder)
                 return err_oom(e);
-        _cleanup_close_ int fd = -EBADF;
-        int q = manifest_temp(r, &fd, e);
-        if (q < 0)
-                return q;
-        const struct pack_sink sink = {.volume_begin = manifest_begin,
-                .block = manifest_block,
-                .part = manifest_part,
-                .volume_end = manifest_end,
-                .ctx = r};
-        /* It is .xz whatever the archive is; where that was to be made fast, so is this. */
-        bool fast = !streq(r->a.compression, compress_name(COMPRESS_LZMA));
-        struct pack_params p = {.kind = COMPRESS_LZMA,
-                .level = fast ? 0 : r->a.level,
-                .volume_size = UINT64_MAX, /* of one part, or few: parts of the usual size */
-                .first_volume = 1};
-        q = make_pack(r, &sink, &p, e);
-        if (q == 0) {
-                pack_content(r->pack, COMPRESS_HASHES);
-                q = pack_file(r, fd, e);
-        }
-        pack_free(r->pack);
-        r->pack = NULL;
+        r->written = clock_now();
+        const struct manifest_put p = {.catalog = r->catalog,
+                .store = r->store,
+                .a = &r->a,
+                .recipients = (const struct keys_public *const *)r->recipients.v,
+                .n_recipients = r->recipients.n,
+                .workers = r->env->config->workers,
+                .folder = folder,
+                .when = r->written};
+        int q = manifest_put(&p, e);
         crash_point("manifest-stored");
         return from_network(r, q, e);
 }
@@ -467,11 +379,7 @@ void volumes_close(struct run *r)
         watch_stop(r);
         store_close(r->store);
         r->store = NULL;
-        for (size_t i = 0; i < r->n_recipients; i++)
-                keys_public_free(r->recipients[i]);
-        free(r->recipients);
-        r->recipients = NULL;
-        r->n_recipients = 0;
+        keys_public_list_done(&r->recipients);
         free(r->object);
         r->object = NULL;
 }

@@ -29,6 +29,15 @@ DEFINE_CLEANUP(keys_public_free, struct keys_public *)
 const char *keys_public_fingerprint(const struct keys_public *k);
 unsigned keys_public_bits(const struct keys_public *k);
 
+/* The recipients of an archive. */
+struct keys_public_list {
+        struct keys_public **v;
+        size_t n;
+};
+/* Of PEM texts one behind the other. -ENOKEY: there is none. */
+int keys_public_list_parse(const char *pem, struct keys_public_list *ret, struct err *e);
+void keys_public_list_done(struct keys_public_list *l);
+
 /* Wraps a data key for the holder of the private key. `out` has KEYS_WRAPPED_MAX bytes. */
 int keys_wrap(const struct keys_public *k, const uint8_t data_key[KEYS_DATA_KEY_LEN], uint8_t *out,
         size_t *ret_len, struct err *e);

@@ -40,6 +40,9 @@ struct catalog;
 #define MANIFEST_PATH   ".autoglacier/manifest.jsonl"
 #define MANIFEST_RECORD 512u
 
+/* MiB of a manifest that one worker compresses: nothing else is left for the others to do. */
+#define MANIFEST_SHARE 1
+
 /* Writes the manifest of archive `id` as it stands in the catalogue to fd, padded with spaces
  * before a last newline to a multiple of 512 bytes; *ret_size is its length. Counts are made from
  * the members that are there, whatever the row says. `when` is what "written_unix" says: the time

@@ -223,6 +223,17 @@ static int is_known(struct recover *r, const char *id, struct err *e)
         return half ? catalog_archive_remove(r->catalog, id, e) : 1;
 }
 
+/* The last line of its log, which no manifest has: it was written before. */
+static int log_stored(struct recover *r, const char *id, struct err *e)
+{
+        struct catalog_archive a = {0};
+        int q = catalog_archive_get(r->catalog, id, &a, e);
+        if (q == 0)
+                q = catalog_event_stored(r->catalog, &a, a.stored, e);
+        catalog_archive_done(&a);
+        return q;
+}
+
 static int recover_one(
         struct recover *r, const struct recover_group *g, enum recover_result *ret, struct err *e)
 {
@@ -240,6 +251,8 @@ static int recover_one(
                 q = check_sizes(r, g, &why);
         if (q == 0 && !known)
                 q = catalog_archive_set_store(r->catalog, g->id, r->store->url, r->store_id, &why);
+        if (q == 0 && !known)
+                q = log_stored(r, g->id, &why);
         if (q < 0 && e)
                 *e = why;
         if (q == 0 && from_end)

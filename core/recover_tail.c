@@ -392,7 +392,6 @@ static int add_volume(struct recover *r, const struct recover_object *o, uint64_
         q = catalog_volume_done(r->catalog, a->id, &v, e);
         a->stored_bytes += o->size;
         a->tar_bytes = MAX(a->tar_bytes, v.tar_end);
-        a->stored = MAX(a->stored, o->modified);
         return q;
 }
 
@@ -414,6 +413,16 @@ static int tar_end(struct recover *r, const struct recover_group *g, uint64_t *r
         return q;
 }
 
+/* When it was stored only the manifest's object knows. Nearest to that comes when the store got
+ * this, also where it is damaged; then when it got the last volume. */
+static int64_t stored_when(const struct recover_group *g, int64_t copied)
+{
+        int64_t when = copied;
+        for (size_t i = 0; i < g->n; i++)
+                when = MAX(when, g->volumes[i].modified);
+        return g->manifest ? MAX(when, g->manifest->modified) : when;
+}
+
 static int add_missing(struct recover *r, const struct recover_group *g, struct catalog_archive *a,
         const struct catalog_volume *v, size_t n, struct err *e)
 {
@@ -424,6 +433,7 @@ static int add_missing(struct recover *r, const struct recover_group *g, struct 
         if (missing == 0)
                 return 0;
         int q = tar_end(r, g, &end, e);
+        a->stored = stored_when(g, a->stored);
         for (size_t i = 0; q == 0 && i < g->n; i++)
                 if (!has_row(v, n, g->volumes[i].volume))
                         q = add_volume(r, &g->volumes[i], i + 1 == g->n ? end : 0, a, e);

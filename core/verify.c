@@ -190,13 +190,10 @@ static int check_manifest(struct check *k, struct err *e)
         if (!name)
                 return err_oom(e);
         k->object = name;
-        struct store_state st;
         struct err why = {0};
-        int q = store_state(k->store, name, &st, &why);
+        int q = verify_manifest(k->store, k->a, NULL, NULL, &why);
         if (q == -ENOENT)
-                damage(k, 0,
-                        "the manifest is missing; the archive can still be read, and holds a copy "
-                        "of it");
+                damage(k, 0, why.text);
         else if (q < 0 && e)
                 *e = why;
         k->object = NULL;

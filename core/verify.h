@@ -22,9 +22,11 @@ struct verify_damage {
         const char *why;
 };
 
+typedef int (*verify_unwrap_fn)(void *ctx, const char *fingerprint, const uint8_t *wrapped,
+        size_t len, uint8_t ret_data_key[32], struct err *e);
+
 struct verify_params {
-        int (*unwrap)(void *ctx, const char *fingerprint, const uint8_t *wrapped, size_t len,
-                uint8_t ret_data_key[32], struct err *e); /* only verify_data() */
+        verify_unwrap_fn unwrap; /* only verify_data() */
         void *unwrap_ctx;
         void (*damage)(void *ctx, const struct verify_damage *d);
         void (*progress)(void *ctx, uint64_t done, uint64_t todo); /* bytes; NULL allowed */
@@ -43,6 +45,11 @@ int verify_objects(struct catalog *c, struct store *s, const struct catalog_arch
 /* Reads everything: tags, blocks, tar, and the SHA-512 of every file. Goes on after damage. */
 int verify_data(struct catalog *c, struct store *s, const struct catalog_archive *a,
         const struct verify_params *p, struct err *e);
+
+/* The manifest's own object: -ENOENT it is missing; with `unwrap` (else NULL), and where it can be
+ * read now, -EBADMSG or -EPROTO it is damaged. manifest_put_again() mends both. */
+int verify_manifest(struct store *s, const struct catalog_archive *a, verify_unwrap_fn unwrap,
+        void *ctx, struct err *e);
 
 /* Proves that `key` opens archive `a`: unwraps the data key of a volume in the store and
  * authenticates its header; of the manifest where the volume is cold. 1: neither can be read now (s

@@ -4,6 +4,7 @@
 #include "manifest.h"
 #include "reader.h"
 #include "store.h"
+#include "stores.h"
 #include "words.h"
 
 #include <archive.h>
@@ -178,6 +179,23 @@ static int check_rest(struct scan *s, const struct catalog_volume *v, size_t n)
         return 0;
 }
 
+/* Its object of its own. That it is missing has been told where the objects were looked at. */
+static int check_manifest(struct scan *s, struct store *store)
+{
+        _cleanup_free_ char *name = stores_manifest_name(s->a->origin, s->a->id);
+        if (!name)
+                return err_oom(s->e);
+        s->why = (struct err){0};
+        int q = verify_manifest(store, s->a, s->p->unwrap, s->p->unwrap_ctx, &s->why);
+        bool told = q == -ENOENT && !store->traits.cold;
+        if (q == 0 || told)
+                return 0;
+        if (q != -ENOENT && q != -EBADMSG && q != -EPROTO)
+                return s->e ? err_set(s->e, q, "%s", s->why.text) : q;
+        damage(s, &(struct verify_damage){.object = name, .why = s->why.text});
+        return 0;
+}
+
 /* Where reading costs nothing, what the store holds is compared with the hashes too: they name the
  * place in the object. */
 static int check_objects(struct catalog *c, struct store *store, const struct catalog_archive *a,
@@ -217,10 +235,10 @@ int verify_data(struct catalog *c, struct store *store, const struct catalog_arc
         s->p = p;
         s->reader = reader;
         s->e = e;
-        if ((q = scan_all(c, s, e)) < 0)
+        if ((q = scan_all(c, s, e)) < 0 || (q = check_manifest(s, store)) < 0)
                 return q;
         if (s->damaged > 0)
                 return err_set(e, -EBADMSG, "archive %s: %s damaged", a->name,
-                        WORDS(s->damaged, "member or volume is", "members or volumes are"));
+                        WORDS(s->damaged, "member or object is", "members or objects are"));
         return objects ? err_set(e, -EBADMSG, "archive %s is damaged", a->name) : 0;
 }

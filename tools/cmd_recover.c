@@ -126,6 +126,10 @@ static int run(struct cli *cli)
                 return cli_fail(cli, &e);
         cli_say(cli, "%s recovered, %u known already, %u not ours, %u damaged",
                 WORDS(n.found + n.mended, "archive", NULL), n.known, n.foreign, n.damaged);
+        if (n.mended > 0)
+                cli_say(cli,
+                        "autoglacier verify --repair writes manifests again that are missing; with "
+                        "--data also damaged ones");
         if (n.listed) {
                 clock_iso(n.listed, date);
                 cli_say(cli,

@@ -7,6 +7,7 @@
 #include "import.h"
 #include "keyring.h"
 #include "keys.h"
+#include "manifest_put.h"
 #include "progress.h"
 #include "store.h"
 #include "verify.h"
@@ -17,6 +18,8 @@
 
 static const struct cli_option options[] = {
         {"data", 0, NULL, "read everything: tags, tar, and the SHA-512 of every file", false},
+        {"repair", 0, NULL, "write manifests again that are missing, or with --data damaged",
+                false},
         {"key", 'k', "KEY", "prove that this copy of the private key opens the archives", false},
         {0},
 };
@@ -94,6 +97,30 @@ static void show(void *ctx, uint64_t done, uint64_t todo)
         progress_show(&k->progress, done, todo);
 }
 
+/* What the catalogue knows is what the manifest said. */
+static int write_again(
+        struct check *k, struct store *s, const struct catalog_archive *a, struct err *e)
+{
+        int q = store_check(s, *a->store_id ? a->store_id : NULL, NULL, e);
+        if (q == 0)
+                q = manifest_put_again(k->cli->config, k->cli->catalog, s, a, e);
+        if (q < 0)
+                return err_prefix(e, q, "cannot write the manifest of %s again", a->name);
+        (void)catalog_event(k->cli->catalog, a->id, 'i',
+                "its manifest was written into the store again", NULL); /* printed, too */
+        (void)printf("%s: its manifest was written into the store again\n", a->name);
+        return 0;
+}
+
+static int repair(struct check *k, struct store *s, const struct catalog_archive *a, struct err *e)
+{
+        struct err why = {0};
+        int q = verify_manifest(s, a, k->keyring ? keyring_unwrap : NULL, k->keyring, &why);
+        if (q != -ENOENT && q != -EBADMSG && q != -EPROTO)
+                return 0; /* whole, or what follows says what is wrong */
+        return write_again(k, s, a, e);
+}
+
 static int check_one(struct check *k, const struct catalog_archive *a, struct err *e)
 {
         _cleanup_(store_closep) struct store *s = NULL;
@@ -109,6 +136,8 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
                 .stop = &cli_stop};
         k->seen = 0;
         if ((q = refresh(k, s, a, e)) < 0)
+                return q;
+        if (cli_flag(k->cli, "repair") && (q = repair(k, s, a, e)) < 0)
                 return q;
         progress_begin(&k->progress, "verifying");
         q = (k->keyring ? verify_data : verify_objects)(k->cli->catalog, s, a, &p, e);
@@ -296,7 +325,7 @@ static int run(struct cli *cli)
         struct err e = {0};
         if (key && !cli_flag(cli, "data"))
                 return run_key(cli, key);
-        int q = cli_catalog(cli, false, &e);
+        int q = cli_catalog(cli, cli_flag(cli, "repair"), &e);
         if (q == 0 && cli_flag(cli, "data"))
                 q = cli_keyring(cli, key, &k.keyring, &e);
         if (q == 0)
@@ -315,7 +344,8 @@ const struct cli_command cmd_verify = {
                  "where reading costs nothing, every part has its hash. With --data everything\n"
                  "is read and decrypted. With --key a copy of the private key is shown to open\n"
                  "the archives; until one has been, there is NOT YET A BACKUP. With both,\n"
-                 "--data reads with that key.",
+                 "--data reads with that key. --repair writes an archive's manifest into the\n"
+                 "store again, by the catalogue, where it is missing, or --data finds it damaged.",
         .options = options,
         .max_words = 1,
         .run = run,

@@ -84,6 +84,36 @@ class Recover(CliCase):
         self.assertIn(names[0] + ": its manifest is missing", r.err)
         self.assertIn(names[1] + " is damaged", r.err)
         self.assertNotIn(names[2] + " is", r.err)
+        self.assertIn("autoglacier verify --repair", r.err)
+
+    def test_a_lost_manifest_is_written_again(self):
+        before = self.seen()
+        name = before[0].split()[0]
+        lost = glob.glob(self.path("disk", "manifests", "*", "*"))
+        self.lose_the_machine()
+        for path in lost:
+            os.unlink(path)
+        self.ag("recover", "--key", "kept.pem", status=3)
+        self.ag("verify", name, status=1)
+        self.assertIn("its manifest was written into the store again", self.ag("verify", "--repair", name).out)
+        self.assertNotIn("again", self.ag("verify", "--repair", name).out)
+        self.assertEqual(self.ag("verify", "--repair").out.count("again"), 2)
+        os.truncate(lost[0], 700)
+        r = self.ag("verify", "--data", "--key", "kept.pem", status=1)
+        self.assertIn("the manifest is damaged", r.out)
+        self.ag("verify", "--data", "--key", "kept.pem", "--repair")
+        listed = self.ag("list", "--json").out
+        self.lose_the_machine()
+        self.ag("recover", "--key", "kept.pem", say="3 archives recovered, 0 known already, 0 not ours, 0 damaged")
+        self.assertEqual(self.ag("list", "--json").out, listed)
+
+    def test_a_manifest_is_not_written_again_where_nothing_may_be_written(self):
+        lost = glob.glob(self.path("disk", "manifests", "*", "*"))[0]
+        os.unlink(lost)
+        os.rename(self.path("disk"), self.path("other"))
+        os.mkdir(self.path("disk"))
+        self.ag("verify", "--repair", status=1, say="disk")
+        self.assertEqual(os.listdir(self.path("disk")), [])
 
     def test_a_wrong_passphrase_finds_nothing(self):
         self.locked_keys("sesame")

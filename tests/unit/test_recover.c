@@ -1,8 +1,10 @@
 /* The catalogue comes back from the store and the key: the same in all that people see. */
 #include "recover.h"
 
+#include "clock.h"
 #include "home.h"
 #include "manifest.h"
+#include "manifest_put.h"
 #include "report.h"
 #include "restore.h"
 #include "verify.h"
@@ -106,6 +108,12 @@ static void add_info(struct dump *d, const char *text)
         }
 }
 
+static int dump_event(void *ctx, int64_t time, char level, const char *text)
+{
+        buf_addf(ctx, "%lld %c %s\n", (long long)time, level, text);
+        return 0;
+}
+
 static int dump_archive(void *ctx, const struct catalog_archive *a)
 {
         struct dump *d = ctx;
@@ -120,10 +128,12 @@ static int dump_archive(void *ctx, const struct catalog_archive *a)
         assert_int_equal(size, a->sums_bytes);
         home_must(d->h, io_read_file(AT_FDCWD, path, MiB, &sums, &d->h->e));
         buf_add(d->out, sums.data, sums.len);
+        if (!d->info)
+                home_must(d->h, catalog_events(d->h->catalog, a->id, dump_event, d->out, &d->h->e));
         return catalog_members_each(d->h->catalog, a->id, true, dump_member, d->out, &d->h->e);
 }
 
-/* `exact`: the times of storing too, which the copy in an archive cannot know. */
+/* `exact`: the log and the times of storing too, which the copy in an archive cannot know. */
 static char *dump(struct home *h, bool exact)
 {
         struct buf b = BUF_INIT;
@@ -224,6 +234,61 @@ static void a_recovered_archive_restores_and_verifies(void **state)
         home_must(h, verify_data(h->catalog, h->store, &h->a, &v, &h->e));
         tree_sh("V=$(echo $T/data/store/archives/*/*.esdk); chmod u+w $V; "
                 "printf '\\001' | dd of=$V bs=1 seek=900 conv=notrunc status=none");
+}
+
+static int take_stored(void *ctx, const struct catalog_archive *a)
+{
+        *(int64_t *)ctx = a->stored;
+        return 0;
+}
+
+static int64_t when_stored(struct home *h)
+{
+        int64_t when = 0;
+        home_must(h, catalog_archive_each(h->catalog, take_stored, &when, &h->e));
+        return when;
+}
+
+static void without_manifests_the_time_is_near_to_what_it_was(void **state)
+{
+        struct home *h = *state;
+        make_archives(h, 1);
+        int64_t before = when_stored(h);
+        forget(h);
+        tree_sh("for f in $T/data/store/manifests/*/*; do touch -r $f $T/kept; chmod u+w $f; "
+                "truncate -s 900 $f; touch -r $T/kept $f; done");
+        assert_int_equal(recover(h).mended, 1);
+        int64_t ns = when_stored(h) - before; /* damaged, it still has its time */
+        assert_true(ns >= -CLOCK_NSEC && ns < 3 * CLOCK_NSEC);
+        forget(h);
+        tree_sh("rm -r $T/data/store/manifests");
+        assert_int_equal(recover(h).mended, 1);
+        ns = before - when_stored(h);
+        assert_true(ns > -CLOCK_NSEC && ns < 10 * CLOCK_NSEC);
+}
+
+static void a_lost_or_damaged_manifest_is_written_again(void **state)
+{
+        struct home *h = *state;
+        make_archives(h, 1);
+        _cleanup_free_ char *before = dump(h, true);
+        static const char *const harm[] = {
+                "rm $T/data/store/manifests/*/*",
+                "F=$(echo $T/data/store/manifests/*/*); chmod u+w $F; truncate -s 900 $F",
+        };
+        static const int seen[] = {-ENOENT, -EPROTO};
+        for (size_t i = 0; i < ARRAY_SIZE(harm); i++) {
+                tree_sh(harm[i]);
+                assert_int_equal(
+                        verify_manifest(h->store, &h->a, seal_unwrap_with_key, h->key, &h->e),
+                        seen[i]);
+                home_must(h, manifest_put_again(h->config, h->catalog, h->store, &h->a, &h->e));
+                home_must(h, verify_manifest(h->store, &h->a, seal_unwrap_with_key, h->key, &h->e));
+                forget(h);
+                assert_int_equal(recover(h).found, 1);
+                _cleanup_free_ char *after = dump(h, true);
+                assert_string_equal(before, after);
+        }
 }
 
 static void without_manifests_the_archives_own_ends_tell(void **state)
@@ -454,6 +519,8 @@ int main(void)
                 TEST_AS(without_manifests_the_archives_own_ends_tell, setup_bzip2),
                 TEST_AS(without_manifests_the_archives_own_ends_tell, setup_zstd),
                 TEST_AS(without_manifests_the_archives_own_ends_tell, setup_none),
+                TEST(without_manifests_the_time_is_near_to_what_it_was),
+                TEST(a_lost_or_damaged_manifest_is_written_again),
                 TEST_AS(without_manifests_several_volumes_come_back, setup_volumes),
                 TEST(damaged_archives_are_named_and_the_others_come_back),
                 TEST(archives_for_other_keys_are_not_ours),
