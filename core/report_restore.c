@@ -256,6 +256,7 @@ int report_restore_help(struct catalog *c, const struct config *config,
         int q = catalog_volumes(c, a->id, &v, &whole.n, e);
         for (size_t i = 0; q == 0 && i < whole.n; i++)
                 whole.thaw += v[i].size;
+        whole.pieces = whole.n;
         whole.fetch = whole.range = whole.thaw;
         buf_adds(ret,
                 "# Write into this file what shall be readable below files/:\n"

@@ -117,36 +117,6 @@ static bool copy_from(
         return true;
 }
 
-static int read_some(struct glacier *g, const struct glacier_object *o, const struct glacier_job *j,
-        uint64_t at, void *data, size_t len, size_t *ret, struct err *e)
-{
-        pthread_mutex_lock(&g->lock);
-        bool had = copy_from(g->node, o->archive, at, data, len, ret);
-        pthread_mutex_unlock(&g->lock);
-        if (had)
-                return 0;
-        uint64_t start;
-        size_t n_len;
-        choose_node(o, j, at, at + len, &start, &n_len);
-        struct node *n = malloc(sizeof *n + n_len);
-        if (!n)
-                return err_oom(e);
-        n->start = start;
-        n->len = n_len;
-        memcpy(n->archive, o->archive, sizeof n->archive);
-        int q = fetch_node(g, o, j, n, e);
-        if (q < 0) {
-                free(n);
-                return q;
-        }
-        (void)copy_from(n, o->archive, at, data, len, ret); /* it begins at or before `at` */
-        pthread_mutex_lock(&g->lock);
-        free(g->node);
-        g->node = n;
-        pthread_mutex_unlock(&g->lock);
-        return 0;
-}
-
 static bool holds(const struct glacier_job *j, uint64_t start, uint64_t end)
 {
         return j->start <= start && j->end >= end;
@@ -179,12 +149,45 @@ static int job_for(struct glacier *g, const struct glacier_object *o, uint64_t s
         return q;
 }
 
+static int read_some(struct glacier *g, const struct glacier_object *o, uint64_t at, void *data,
+        size_t len, size_t *ret, struct err *e)
+{
+        struct glacier_job j;
+        pthread_mutex_lock(&g->lock);
+        bool had = copy_from(g->node, o->archive, at, data, len, ret);
+        pthread_mutex_unlock(&g->lock);
+        if (had)
+                return 0;
+        uint64_t start = at / MiB * MiB;
+        size_t n_len;
+        int q = job_for(g, o, start, MIN(start + MiB, o->size), &j, e);
+        if (q < 0)
+                return q;
+        choose_node(o, &j, at, at + len, &start, &n_len);
+        struct node *n = malloc(sizeof *n + n_len);
+        if (!n)
+                return err_oom(e);
+        n->start = start;
+        n->len = n_len;
+        memcpy(n->archive, o->archive, sizeof n->archive);
+        q = fetch_node(g, o, &j, n, e);
+        if (q < 0) {
+                free(n);
+                return q;
+        }
+        (void)copy_from(n, o->archive, at, data, len, ret); /* it begins at or before `at` */
+        pthread_mutex_lock(&g->lock);
+        free(g->node);
+        g->node = n;
+        pthread_mutex_unlock(&g->lock);
+        return 0;
+}
+
 int glacier_get(
         struct store *s, const char *name, void *data, size_t len, uint64_t offset, struct err *e)
 {
         struct glacier *g = glacier_of(s);
         struct glacier_object o;
-        struct glacier_job j;
         int q = glacier_ready(g, e);
         if (q == 0)
                 q = glacier_book_find(g->book, g->id, name, &o, e);
@@ -194,11 +197,8 @@ int glacier_get(
                 return err_set(e, -EPROTO,
                         "%s ends at byte %" PRIu64 ", before the end of what is asked for", name,
                         o.size);
-        if (len > 0)
-                q = job_for(g, &o, offset / MiB * MiB,
-                        MIN((offset + len + MiB - 1) / MiB * MiB, o.size), &j, e);
         for (size_t done = 0, n = 0; q == 0 && done < len; done += n)
-                q = read_some(g, &o, &j, offset + done, (char *)data + done, len - done, &n, e);
+                q = read_some(g, &o, offset + done, (char *)data + done, len - done, &n, e);
         return q;
 }
 

@@ -14,6 +14,7 @@
 #define KEY_LOOK_NS   (5 * CLOCK_NSEC) /* at least, and a minute at most: unlocking tells us */
 #define KEY_LAST_NS   (60 * CLOCK_NSEC)
 #define TICK_NS       (CLOCK_NSEC / 2)
+#define LOST_LOOKS    3 /* at what is ready and cannot be read, until it is asked for again */
 #define GIVE_UP_TRIES 8 /* of what cannot get better by waiting, but may be a race */
 
 /* ---- what the parts share ---- */
@@ -139,6 +140,15 @@ static int64_t end_of(const struct thaw *t)
         return clock_now() + (int64_t)t->r.days * 86400 * CLOCK_NSEC;
 }
 
+/* The object is ready, and a piece of it is not: it was lost on the way, or was another's and has
+ * expired. */
+static int step_lost(struct thaw *t, const struct err *lost, struct err *e)
+{
+        struct err why = {0};
+        int q = (t->r.tries + 1) % LOST_LOOKS == 0 ? thaw_ask_again(t, &why) : 0;
+        return q < 0 ? trouble(t, q, &why, e) : look_again(t, lost->text, e);
+}
+
 static int step_fetch(struct thaw *t, struct err *e)
 {
         struct err why = {0};
@@ -148,8 +158,8 @@ static int step_fetch(struct thaw *t, struct err *e)
                 return thaw_become(t, RESTORE_THAWING, "", 0, e);
         if (q == 1)
                 q = thaw_fetch(t, &note, &why);
-        if (q == -EREMOTE) /* another range of the object may be ready than what is wanted */
-                return look_again(t, why.text, e);
+        if (q == -EREMOTE)
+                return step_lost(t, &why, e);
         if (q < 0)
                 return trouble(t, q, &why, e);
         crash_point("restore-fetched");

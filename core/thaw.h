@@ -21,6 +21,7 @@ struct config;
 struct cost_offer;
 struct cost_prices;
 struct cost_retrieval;
+struct tree_range;
 
 /* What people write to ask for something. */
 struct thaw_words {
@@ -42,12 +43,13 @@ struct thaw_object {
         unsigned volume;
         char name[160];
         uint64_t size;
-        uint64_t start, end; /* what is needed besides its first MiB; in whole MiB, or to its end */
-        uint64_t fetch;      /* bytes that will be fetched of it */
+        struct tree_range *pieces; /* what a store that thaws ranges is asked for, header and all */
+        size_t n_pieces;
+        uint64_t fetch; /* bytes that will be fetched of it */
 };
 struct thaw_plan {
         struct thaw_object *objects;
-        size_t n;
+        size_t n, pieces; /* of all objects */
         struct thaw_file {
                 int64_t member; /* row; has content */
                 uint64_t tar_offset, tar_len, size;

@@ -30,9 +30,16 @@ int thaw_become(
 /* Shows how far it is, a few times a second, and looks whether it is still wanted. */
 void thaw_tick(struct thaw *t);
 
+/* thaw_range.c: the objects of a plan whose files are known, and its sums. */
+int thaw_ranges(struct catalog *c, const char *id, struct thaw_plan *p, struct err *e);
+
 /* thaw_ask.c: asks for what is cold and not asked for. 1: all is ready; 0: not yet; -errno. Sets
  * ready_until to the earliest of the objects. */
 int thaw_ask(struct thaw *t, struct err *e);
+
+/* Of a store that thaws ranges: asks for every piece, also where it was asked before. What it has,
+ * or has on its way, it is not asked for twice; what it lost, it is. */
+int thaw_ask_again(struct thaw *t, struct err *e);
 
 /* thaw_fetch.c: into the cache, or the target folder. 0: all that was fetched is as recorded, but
  * for what `note` counts in words. */

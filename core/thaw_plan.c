@@ -1,7 +1,6 @@
 #include "catalog.h"
 #include "cost.h"
-#include "seal.h"
-#include "thaw.h"
+#include "thaw_internal.h"
 
 #include "buf.h"
 
@@ -9,6 +8,8 @@
 
 void thaw_plan_done(struct thaw_plan *p)
 {
+        for (size_t i = 0; i < p->n; i++)
+                free(p->objects[i].pieces);
         free(p->objects);
         free(p->files);
         *p = (struct thaw_plan){0};
@@ -125,91 +126,13 @@ static int pick_all(struct catalog *c, const char *id, const char *paths, size_t
         return q;
 }
 
-/* ---- which bytes of which objects ---- */
-
-struct ranges {
-        struct thaw_plan *plan;
-        const struct catalog_volume *volumes;
-        size_t n_volumes;
-        struct thaw_object *object; /* the last one */
-        uint64_t header;            /* its bytes before the first frame */
-        uint64_t fetched_to;        /* bytes up to here are counted */
-        struct err *e;
-};
-
-static int open_object(struct ranges *r, unsigned number)
-{
-        const struct catalog_volume *v = NULL;
-        for (size_t i = 0; i < r->n_volumes; i++)
-                if (r->volumes[i].number == number)
-                        v = &r->volumes[i];
-        if (!v)
-                return err_set(r->e, -EPROTO, "there is no volume %u in the catalogue", number);
-        struct thaw_object *o = reallocarray(r->plan->objects, r->plan->n + 1, sizeof *o);
-        if (!o)
-                return err_oom(r->e);
-        r->plan->objects = o;
-        r->object = &o[r->plan->n++];
-        *r->object = (struct thaw_object){.volume = number, .size = v->size};
-        (void)snprintf(r->object->name, sizeof r->object->name, "%s", v->object); /* as long */
-        r->header = v->size - MIN(v->size, seal_wire_size(0, v->plain_size));
-        r->object->fetch = MIN(v->size, (uint64_t)SEAL_HEADER_MAX); /* how the header is read */
-        r->fetched_to = r->object->fetch;
-        return 0;
-}
-
-/* A block lies in whole frames, each 1 MiB of the object behind its header. */
-static int add_block(void *ctx, const struct catalog_block *b)
-{
-        struct ranges *r = ctx;
-        if (!r->object || r->object->volume != b->volume) {
-                int q = open_object(r, b->volume);
-                if (q < 0)
-                        return q;
-        }
-        struct thaw_object *o = r->object;
-        uint64_t from = r->header + b->plain_offset / SEAL_FRAME_PLAIN * SEAL_FRAME_WIRE;
-        uint64_t last = (b->plain_offset + MAX(b->plain_len, 1u) - 1) / SEAL_FRAME_PLAIN;
-        uint64_t to = MIN(r->header + (last + 1) * SEAL_FRAME_WIRE, o->size);
-        if (o->end == 0)
-                o->start = from / MiB * MiB;
-        from = MAX(from, r->fetched_to);
-        if (to > from)
-                o->fetch += to - from;
-        r->fetched_to = MAX(r->fetched_to, to);
-        o->end = MIN((to + MiB - 1) / MiB * MiB, o->size);
-        return 0;
-}
-
-static int find_ranges(struct catalog *c, const char *id, struct thaw_plan *p, struct err *e)
-{
-        _cleanup_free_ struct catalog_volume *v = NULL;
-        struct ranges r = {.plan = p, .e = e};
-        int q = catalog_volumes(c, id, &v, &r.n_volumes, e);
-        r.volumes = v;
-        for (size_t i = 0; q == 0 && i < p->n_files;) {
-                uint64_t start = p->files[i].tar_offset;
-                uint64_t end = start;
-                for (; i < p->n_files && p->files[i].tar_offset <= end; i++) /* neighbours: once */
-                        end = p->files[i].tar_offset + p->files[i].tar_len;
-                q = catalog_blocks(c, id, start, end - start, add_block, &r, e);
-        }
-        for (size_t i = 0; i < p->n; i++) {
-                p->fetch += p->objects[i].fetch;
-                p->thaw += p->objects[i].size;
-                p->range += p->objects[i].end - p->objects[i].start +
-                            MIN(p->objects[i].start, (uint64_t)MiB);
-        }
-        return q;
-}
-
 int thaw_plan_make(struct catalog *c, const struct catalog_archive *a, const char *paths,
         size_t paths_len, struct thaw_plan *ret, struct err *e)
 {
         struct thaw_plan p = {0};
         int q = pick_all(c, a->id, paths, paths_len, &p, e);
         if (q == 0)
-                q = find_ranges(c, a->id, &p, e);
+                q = thaw_ranges(c, a->id, &p, e);
         if (q < 0)
                 thaw_plan_done(&p);
         else
@@ -302,7 +225,7 @@ void thaw_amount(
         const struct catalog_archive *a, const struct thaw_plan *plan, struct cost_retrieval *ret)
 {
         bool ranges = startswith(a->store_url, "glacier://");
-        *ret = (struct cost_retrieval){.objects = plan->n,
+        *ret = (struct cost_retrieval){.objects = ranges ? plan->pieces : plan->n,
                 .thawed = ranges ? plan->range : plan->thaw,
                 .fetched = plan->fetch};
 }

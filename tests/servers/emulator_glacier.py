@@ -404,7 +404,7 @@ class Glacier:
         answer = {"contentType": kind, "acceptRanges": "bytes"}
         if r.params.get("range"):
             answer["contentRange"] = f"bytes {start}-{start + length - 1}/{size}"
-        if job["action"] == "ArchiveRetrieval":
+        if job["action"] == "ArchiveRetrieval" and is_node(job["start"], job["end"], job["size"]):
             answer["checksum"] = self.node_hash(r, job, base + start, base + start + length)
         return Answer(answer, status=206 if r.params.get("range") else 200, length=length,
                       stream=self.state.read(pieces, base + start, length))

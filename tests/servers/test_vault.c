@@ -429,6 +429,27 @@ static void ranges_of_an_object_are_ready_when_all_are(void **state)
         free(d);
 }
 
+static void pieces_are_read_as_one(void **state)
+{
+        struct setup *u = *state;
+        size_t len = 6 * MiB;
+        uint8_t *d = content(len), *back = malloc(len);
+        static const struct store_thaw pieces[] = {
+                {.tier = "bulk", .offset = MiB, .len = MiB},
+                {.tier = "bulk", .offset = 2 * MiB, .len = 2 * MiB},
+                {.tier = "bulk", .offset = 4 * MiB},
+        };
+        store_object(u->s, d, len);
+        for (size_t i = 0; i < ARRAY_SIZE(pieces); i++)
+                OK(store_thaw(u->s, NAME, &pieces[i], E));
+        control("advance", "3601");
+        OK(store_get(u->s, NAME, back, len - MiB - 7, MiB + 5, E));
+        assert_memory_equal(back, d + MiB + 5, len - MiB - 7);
+        FAILS(-EREMOTE, NAME, store_get(u->s, NAME, back, 10, MiB - 5, E));
+        free(d);
+        free(back);
+}
+
 static void output_that_expired_is_asked_for_anew(void **state)
 {
         struct setup *u = *state;
@@ -695,6 +716,7 @@ int main(void)
                 TEST(object_is_read_once_its_retrieval_is_done),
                 TEST(part_of_an_object_is_retrieved_alone),
                 TEST(ranges_of_an_object_are_ready_when_all_are),
+                TEST(pieces_are_read_as_one),
                 TEST(output_that_expired_is_asked_for_anew),
                 TEST(retrieval_whose_answer_was_lost_is_not_paid_twice),
                 TEST(programs_that_ask_in_the_same_second_pay_once),

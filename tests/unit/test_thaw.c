@@ -1,6 +1,7 @@
 /* What people write is understood or refused; a plan names the bytes that are fetched; a restore
  * asks once and looks ever less often. */
 #include "thaw.h"
+#include "tree_range.h"
 
 #include "home.h"
 
@@ -118,6 +119,52 @@ static uint64_t fetched(struct home *h, const struct thaw_plan *p)
         return n;
 }
 
+/* Each stands under one node of its object's tree, and none is asked for twice. */
+static void check_pieces(const struct thaw_plan *p)
+{
+        uint64_t sum = 0;
+        size_t n = 0;
+        for (size_t i = 0; i < p->n; i++)
+                for (size_t k = 0; k < p->objects[i].n_pieces; k++) {
+                        const struct tree_range *r = &p->objects[i].pieces[k];
+                        assert_true(tree_range_is_node(r, p->objects[i].size));
+                        assert_true(k == 0 || r->start >= r[-1].end);
+                        sum += r->end - r->start;
+                        n++;
+                }
+        assert_int_equal(n, p->pieces);
+        assert_int_equal(sum, p->range);
+        assert_true(p->range >= p->fetch && p->range <= p->thaw);
+        assert_true(p->range <= p->fetch + p->fetch / 8 + p->n * 24 * (uint64_t)MiB);
+}
+
+static int setup_large(void **state)
+{
+        *state = home_new("{\"COMPRESSION\": \"none\", \"VOLUME_SIZE\": \"256MiB\"}");
+        return 0;
+}
+
+static void what_lies_far_between_is_not_asked_for(void **state)
+{
+        static const char paths[] = "d/1\0d/7";
+        struct home *h = *state;
+        home_archive(h, "mkdir d; for i in 1 2 3 4 5 6 7; do head -c 14000000 /dev/urandom >d/$i; "
+                        "done");
+        struct thaw_plan p;
+        home_must(h, thaw_plan_make(h->catalog, &h->a, paths, sizeof paths, &p, &h->e));
+        assert_int_equal(p.n, 1);
+        assert_int_equal(p.n_files, 2);
+        check_pieces(&p);
+        print_message("%zu pieces, %llu of %llu\n", p.pieces, (unsigned long long)p.range,
+                (unsigned long long)p.thaw);
+        assert_true(p.range < 70 * (uint64_t)MiB);
+        thaw_plan_done(&p);
+        plan(h, NULL, &p);
+        assert_int_equal(p.pieces, 1); /* the whole object is one node */
+        assert_int_equal(p.range, p.thaw);
+        thaw_plan_done(&p);
+}
+
 static void a_plan_names_what_is_fetched(void **state)
 {
         struct home *h = *state;
@@ -144,9 +191,7 @@ static void a_plan_names_what_is_fetched(void **state)
                 assert_true(p.fetch <= got + 2 * (uint64_t)MiB);
                 assert_true(p.fetch <= p.bytes + 40 * (uint64_t)MiB);
                 assert_true(p.thaw >= p.fetch && p.thaw >= got); /* no byte twice */
-                for (size_t k = 0; k < p.n; k++)
-                        assert_true(p.objects[k].end % MiB == 0 ||
-                                    p.objects[k].end == p.objects[k].size);
+                check_pieces(&p);
                 thaw_plan_done(&p);
         }
 }
@@ -399,6 +444,8 @@ int main(void)
                 cmocka_unit_test(words_are_paths_tier_and_price),
                 cmocka_unit_test(what_makes_no_sense_is_refused_in_words),
                 T(a_plan_names_what_is_fetched),
+                cmocka_unit_test_setup_teardown(
+                        what_lies_far_between_is_not_asked_for, setup_large, teardown),
                 T(what_has_no_room_is_refused_before_it_is_paid_for),
                 T(paths_are_taken_as_people_write_them),
                 T(a_store_that_is_not_cold_is_ready_at_once),
