@@ -153,16 +153,25 @@ static int set_lzma(struct compress_encoder *c, struct err *e)
         return 0;
 }
 
+int compress_check_level(enum compress_kind kind, int level, struct err *e)
+{
+        const struct kind *k = &kinds[kind];
+        if (kind == COMPRESS_NONE || level < 0 || (level >= k->min_level && level <= k->max_level))
+                return 0;
+        return err_set(e, -EINVAL,
+                "COMPRESSION_LEVEL %d is not possible with %s: it takes %d to %d", level, k->name,
+                k->min_level, k->max_level);
+}
+
 int compress_encoder_new(
         enum compress_kind kind, int level, struct compress_encoder **ret, struct err *e)
 {
         const struct kind *k = &kinds[kind];
+        int checked = compress_check_level(kind, level, e);
+        if (checked < 0)
+                return checked;
         if (level < 0)
                 level = k->default_level;
-        if (kind != COMPRESS_NONE && (level < k->min_level || level > k->max_level))
-                return err_set(e, -EINVAL,
-                        "COMPRESSION_LEVEL %d is not possible with %s: it takes %d to %d", level,
-                        k->name, k->min_level, k->max_level);
         _cleanup_(compress_encoder_freep) struct compress_encoder *c = calloc(1, sizeof *c);
         if (!c || !(c->zstd = ZSTD_createCCtx()))
                 return err_oom(e);

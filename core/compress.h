@@ -33,6 +33,8 @@ enum compress_content {
         COMPRESS_HASHES, /* lines of text, nearly all of them hashes in hex: a manifest */
 };
 
+/* -EINVAL with words if the kind has no such level; -1 is the default of each. */
+int compress_check_level(enum compress_kind kind, int level, struct err *e);
 /* One worker's encoder: reused from block to block. level -1: the kind's default (xz 6, zstd 3, …);
  * -EINVAL if the level is out of the kind's range. */
 struct compress_encoder;

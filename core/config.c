@@ -155,6 +155,20 @@ struct source {
         int depth; /* of the keys */
 };
 
+/* What one of them says may not go with what the other does, here or in the file below. */
+static int check_level(
+        const struct config *c, const json_t *o, const struct source *s, struct err *e)
+{
+        struct err why = {0};
+        int q = compress_check_level(c->compression, c->compression_level, &why);
+        if (q == 0)
+                return 0;
+        const char *key =
+                json_object_get(o, "COMPRESSION_LEVEL") ? "COMPRESSION_LEVEL" : "COMPRESSION";
+        return err_set(e, q, "%s:%d: %s", s->name, config_line_of(s->text, s->len, key, s->depth),
+                why.text);
+}
+
 static int set_all(struct config *c, const json_t *o, const struct source *s, struct err *e)
 {
         const char *key;
@@ -174,7 +188,7 @@ static int set_all(struct config *c, const json_t *o, const struct source *s, st
                 if (q < 0)
                         return err_set(e, q, "%s:%d: %s: %s", s->name, line, key, why.text);
         }
-        return 0;
+        return check_level(c, o, s, e);
 }
 
 static bool has_secret(const json_t *o)

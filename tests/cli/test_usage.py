@@ -129,6 +129,7 @@ class Mistakes(CliCase):
                 ('{"REGION": "x"}', 1, "did you mean REGION_NAME?"),
                 ('{"foo": 1}', 1, "unknown key foo\n"),
                 ('{\n\n"COMPRESSION": 1}', 3, 'COMPRESSION: must be "lzma"'),
+                ('{"COMPRESSION": "gzip",\n"COMPRESSION_LEVEL": 12}', 2, "COMPRESSION_LEVEL 12 is not possible with gzip: it takes 1 to 9"),
                 ('{"VOLUME_SIZE": "much"}', 1, "VOLUME_SIZE: must be a number of bytes"),
                 ('{"PATH_STYLE": "yes"}', 1, "PATH_STYLE: must be true or false"),
                 ('{"PUBL_RSA_KEY_PATH": [1]}', 1, "PUBL_RSA_KEY_PATH: must be a text in quotes"),
