@@ -23,12 +23,14 @@ import bisect
 import bz2
 import fnmatch
 import getpass
+import grp
 import hashlib
 import hmac
 import io
 import json
 import lzma
 import os
+import pwd
 import re
 import struct
 import subprocess
@@ -648,6 +650,25 @@ def plain_path(name):
     return parts
 
 
+ACL_TAGS = {("user", False): 1, ("user", True): 2, ("group", False): 4, ("group", True): 8, ("mask", False): 16,
+            ("other", False): 32}
+
+
+def acl_value(text):
+    """"user::rw-,user:lisa:r--:1000,…" as the kernel keeps it (linux/posix_acl_xattr.h): version 2, then tag, permissions
+    and id of each entry, sorted."""
+    entries = []
+    for part in text.split(","):
+        tag, name, rights, number = (part.strip().split(":") + ["", "", ""])[:4]
+        who = -1
+        if name:
+            who = int(number or name) if (number or name).isdigit() else (
+                pwd.getpwnam(name).pw_uid if tag == "user" else grp.getgrnam(name).gr_gid)
+        bits = sum(bit for letter, bit in zip("rwx", (4, 2, 1)) if letter in rights)
+        entries.append((ACL_TAGS[tag, bool(name)], bits, who & 0xffffffff))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in sorted(entries, key=lambda e: (e[0], e[2])))
+
+
 class Target:
     """The folder that is extracted into. No link in it is followed, nothing in it replaced."""
 
@@ -674,15 +695,19 @@ class Target:
         follow = not m.issym()
         if os.geteuid() == 0:
             os.chown(path, m.uid, m.gid, follow_symlinks=follow)
-        for key, value in m.pax_headers.items():
-            if follow and key.startswith("SCHILY.xattr."):
-                try:
-                    os.setxattr(path, os.fsencode(key[13:]), value.encode("utf-8", "surrogateescape"))
-                except OSError as e:
-                    print(f"{show(path)}: {key[13:]} was not set: {e.strerror}", file=sys.stderr)
         if follow:
+            self.extended(path, m.pax_headers, "SCHILY.xattr.", "", lambda v: v.encode("utf-8", "surrogateescape"))
             os.chmod(path, m.mode & 0o7777)
+            self.extended(path, m.pax_headers, "SCHILY.acl.", "system.posix_acl_", acl_value)
         os.utime(path, ns=(mtime, mtime), follow_symlinks=follow)
+
+    @staticmethod
+    def extended(path, headers, kind, to, convert):
+        for key in (k for k in headers if k.startswith(kind)):
+            try:
+                os.setxattr(path, os.fsencode(to + key[len(kind):]), convert(headers[key]))
+            except (OSError, ValueError, KeyError) as e:
+                print(f"{show(path)}: {key[7:]} was not set: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
 
     def file(self, path, m, content, digest):
         partial = os.path.join(os.path.dirname(path), b".rescue-%d.partial" % os.getpid())

@@ -81,6 +81,23 @@ class Whole(ExtractCase):
                 self.rescue("--extract", compression, *names, say=" extracted, 0 not")
                 self.same(compression)
 
+    def test_access_lists_and_attributes_come_back(self):
+        a, deep = os.path.join(self.src, "a.txt"), os.path.join(self.src, "deep")
+        r = subprocess.run(["setfacl", "-m", "u:1234:r,g:77:-,m::rx", a], capture_output=True, text=True)
+        if r.returncode != 0:
+            self.skipTest("no access lists here: " + r.stderr)
+        subprocess.run(["setfacl", "-m", "d:u:4321:rwx,d:g:5:r", deep], check=True)
+        os.setxattr(a, "user.note", b"\xffbytes")
+        os.chmod(a, 0o440)
+        names = [os.path.basename(v) for v in self.archive()]
+        self.rescue("--extract", "to", *names, say=" extracted, 0 not")
+        for path in a, deep:
+            back = os.path.join(self.there("to"), os.path.relpath(path, self.src))
+            self.assertEqual(sorted(os.listxattr(back)), sorted(os.listxattr(path)))
+            for name in os.listxattr(path):
+                self.assertEqual(os.getxattr(back, name), os.getxattr(path, name), name)
+        self.same("to")
+
     def test_single_files_folders_and_patterns(self):
         names = [os.path.basename(v) for v in self.archive()]
         inside = self.src[1:]
