@@ -164,7 +164,7 @@ int io_mkdir_p(const char *path, mode_t mode, struct err *e)
 uint64_t io_free_bytes(int fd)
 {
         struct statvfs v;
-        if (fstatvfs(fd, &v) < 0)
+        if (fstatvfs(fd, &v) < 0 || v.f_blocks == 0) /* some that are in memory count nothing */
                 return UINT64_MAX;
         return (uint64_t)v.f_bavail * v.f_frsize;
 }

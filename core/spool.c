@@ -163,7 +163,7 @@ uint64_t spool_used(struct spool *s)
 bool spool_has_room(struct spool *s, uint64_t len)
 {
         struct statvfs v;
-        if (fstatvfs(s->dir, &v) < 0)
+        if (fstatvfs(s->dir, &v) < 0 || v.f_blocks == 0) /* see io_free_bytes */
                 return true;
         uint64_t unit = v.f_frsize, keep = MIN(KEPT_FREE, v.f_blocks * unit / KEPT_SHARE);
         return v.f_bavail * unit >= len + keep;

@@ -1,6 +1,7 @@
 #include "dispatch.h"
 
 #include "inode.h"
+#include "passthrough.h"
 #include "root.h"
 #include "virtual.h"
 
@@ -16,18 +17,28 @@ static unsigned max_write(void)
         return 1 * MiB - (unsigned)sysconf(_SC_PAGESIZE);
 }
 
-static void init(void *userdata _unused_, struct fuse_conn_info *conn)
+/* With ACLs it is not the kernel that applies the umask: a folder's default ACL goes before it. */
+static void want_acls(struct mount *m, struct fuse_conn_info *conn)
+{
+        const unsigned both = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+        m->acls = (conn->capable & both) == both && passthrough_keeps_acls(m);
+        if (m->acls)
+                conn->want |= both;
+}
+
+static void init(void *userdata, struct fuse_conn_info *conn)
 {
         /* The writeback cache would turn errors of write into errors of close, which shells lose.
          */
         conn->want &=
                 ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV |
                             FUSE_CAP_SPLICE_MOVE | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS |
-                            FUSE_CAP_POSIX_ACL | FUSE_CAP_AUTO_INVAL_DATA);
+                            FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_AUTO_INVAL_DATA);
         conn->want |= conn->capable &
                       (FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_READ | FUSE_CAP_ATOMIC_O_TRUNC |
                               FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO);
         conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+        want_acls(userdata, conn);
         conn->max_write = max_write();
         conn->max_readahead = 1 * MiB;
 }

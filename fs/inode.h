@@ -9,6 +9,9 @@
 
 #include <sys/stat.h>
 
+/* Whether it has some: not looked yet, looked and none, some were given. */
+enum inode_capabilities { CAPABILITIES_UNKNOWN, CAPABILITIES_NONE, CAPABILITIES_MAYBE };
+
 struct inode {
         struct node node;
         int fd; /* O_PATH|O_NOFOLLOW */
@@ -18,7 +21,8 @@ struct inode {
         bool view;    /* seen through archives/NAME/files: read only */
         bool special; /* the root: never in the table */
         atomic_uint generation;
-        atomic_uint writers; /* handles open for writing */
+        atomic_uint writers;      /* handles open for writing */
+        atomic_uint capabilities; /* enum inode_capabilities */
 
         /* Where it was last found, so that the kernel can be told to forget it, and people told its
          * name. */

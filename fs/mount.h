@@ -23,6 +23,7 @@ struct mount {
         char *mountpoint;
         dev_t own;           /* the device number of the mount itself; 0 if not known */
         bool root_daemon;    /* runs as root and serves everybody: acts with the caller's ids */
+        bool acls;           /* the disk below keeps access control lists, and the kernel knows */
         bool tells_at_close; /* what is below the staging area may tell at close that a write failed
                               */
 

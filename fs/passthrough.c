@@ -1,5 +1,6 @@
 #include "passthrough.h"
 
+#include "notifier.h"
 #include "outside.h"
 #include "passthrough_internal.h"
 #include "staging.h"
@@ -7,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 struct inode *passthrough_inode(struct mount *m, fuse_ino_t ino)
 {
@@ -74,6 +76,19 @@ static unsigned generation_of(const struct mount *m, const struct inode *dir)
         return atomic_load(dir->special ? &m->generation : &dir->generation);
 }
 
+/* Without a descriptor left: the kernel is told to forget some by a thread that may be behind. */
+static int open_entry(struct mount *m, int dirfd, const char *name)
+{
+        const struct timespec pause = {.tv_nsec = 2000000};
+        int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        for (int tries = 0; fd < 0 && errno == EMFILE && tries < 250; tries++) {
+                notifier_relieve(m->notifier);
+                (void)nanosleep(&pause, NULL); /* a shorter one is as good */
+                fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        }
+        return fd;
+}
+
 int passthrough_lookup(
         struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret)
 {
@@ -81,7 +96,7 @@ int passthrough_lookup(
                 .generation = generation_of(m, dir),
                 .parent = passthrough_ino(m, dir),
                 .name = name};
-        f.fd = openat(dir->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        f.fd = open_entry(m, dir->fd, name);
         return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 

@@ -24,3 +24,6 @@ int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t pa
 /* The same for something that is open already (O_PATH; taken). */
 int passthrough_show(
         struct mount *m, int fd, const char *name, fuse_ino_t parent, struct fuse_entry_param *ret);
+
+/* Whether the filesystem below the staging area keeps ACLs. */
+bool passthrough_keeps_acls(const struct mount *m);

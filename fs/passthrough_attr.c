@@ -3,10 +3,6 @@
 #include "staging.h"
 
 #include <fcntl.h>
-#include <linux/limits.h>
-#include <sys/xattr.h>
-
-/* ---- mode, size, times, owner ---- */
 
 static int set_mode(const struct inode *i, mode_t mode)
 {
@@ -85,86 +81,4 @@ void pt_setattr(
                 fuse_reply_err(req, q);
         else
                 passthrough_reply_attr(req, i);
-}
-
-/* ---- extended attributes ---- */
-
-/* ACLs are plainly not supported, not half; and of security.* the kernel asks before every write.
- */
-static bool is_refused(const char *name)
-{
-        return startswith(name, "security.") || startswith(name, "system.posix_acl_");
-}
-
-void pt_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-        if (is_refused(name)) {
-                fuse_reply_err(req, startswith(name, "security.") ? ENODATA : EOPNOTSUPP);
-                return;
-        }
-        char proc[PROC_PATH];
-        passthrough_proc(passthrough_inode(mount_of(req), ino)->fd, proc);
-        _cleanup_free_ char *value = size ? malloc(size) : NULL;
-        ssize_t n = size && !value ? (errno = ENOMEM, -1) : getxattr(proc, name, value, size);
-        if (n < 0)
-                fuse_reply_err(req, errno);
-        else if (size == 0)
-                fuse_reply_xattr(req, (size_t)n);
-        else
-                fuse_reply_buf(req, value, (size_t)n);
-}
-
-void pt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-        char proc[PROC_PATH];
-        passthrough_proc(passthrough_inode(mount_of(req), ino)->fd, proc);
-        _cleanup_free_ char *all = malloc(XATTR_LIST_MAX);
-        ssize_t n = all ? listxattr(proc, all, XATTR_LIST_MAX) : (errno = ENOMEM, -1);
-        if (n < 0) {
-                fuse_reply_err(req, errno);
-                return;
-        }
-        bool root = fuse_req_ctx(req)->uid == 0;
-        size_t kept = 0;
-        for (char *p = all; p < all + n;) {
-                size_t len = strlen(p) + 1;
-                if (!is_refused(p) && (root || !startswith(p, "trusted."))) {
-                        memmove(all + kept, p, len);
-                        kept += len;
-                }
-                p += len;
-        }
-        if (size == 0)
-                fuse_reply_xattr(req, kept);
-        else if (kept > size)
-                fuse_reply_err(req, ERANGE);
-        else
-                fuse_reply_buf(req, all, kept);
-}
-
-static void change_xattr(
-        fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
-{
-        struct mount *m = mount_of(req);
-        struct inode *i = passthrough_inode(m, ino);
-        int q = is_refused(name) ? EOPNOTSUPP : passthrough_enter(m, i);
-        if (q) {
-                fuse_reply_err(req, q);
-                return;
-        }
-        char proc[PROC_PATH];
-        passthrough_proc(i->fd, proc);
-        int r = value ? setxattr(proc, name, value, size, flags) : removexattr(proc, name);
-        passthrough_leave(m, req, r < 0 ? errno : 0);
-}
-
-void pt_setxattr(
-        fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
-{
-        change_xattr(req, ino, name, value ? value : "", size, flags);
-}
-
-void pt_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-        change_xattr(req, ino, name, NULL, 0, 0);
 }

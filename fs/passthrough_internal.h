@@ -19,6 +19,10 @@ int passthrough_fd(const struct fuse_file_info *fi);
 /* passthrough_attr.c */
 void pt_setattr(
         fuse_req_t req, fuse_ino_t ino, struct stat *a, int to_set, struct fuse_file_info *fi);
+
+/* passthrough_xattr.c */
+/* What the caller's umask leaves of a new entry's mode. A folder's default ACL decides instead. */
+mode_t passthrough_mode(fuse_req_t req, const struct inode *dir, mode_t mode);
 void pt_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void pt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void pt_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

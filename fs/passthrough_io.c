@@ -108,6 +108,7 @@ void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static int create(fuse_req_t req, struct mount *m, struct inode *dir, const char *name, mode_t mode,
         struct fuse_file_info *fi, struct fuse_entry_param *e)
 {
+        mode = passthrough_mode(req, dir, mode);
         struct creds c = creds_take(req);
         int fd = openat(dir->fd, name,
                 (backing_flags(fi->flags) | O_CREAT | O_NOFOLLOW) | (fi->flags & O_EXCL), mode);

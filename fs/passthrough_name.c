@@ -35,6 +35,7 @@ void pt_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
                 fuse_reply_err(req, q);
                 return;
         }
+        mode = passthrough_mode(req, dir, mode);
         struct creds c = creds_take(req);
         q = mkdirat(dir->fd, name, mode) < 0 ? errno : 0;
         creds_back(&c);
@@ -48,14 +49,15 @@ static int make_device(
         fuse_req_t req, const struct inode *dir, const char *name, mode_t mode, dev_t rdev)
 {
         const struct fuse_ctx *ctx = fuse_req_ctx(req);
-        struct stat st;
-        if (fstat(dir->fd, &st) < 0 || mknodat(dir->fd, name, mode, rdev) < 0)
+        struct stat folder, made;
+        if (fstat(dir->fd, &folder) < 0 || mknodat(dir->fd, name, mode, rdev) < 0 ||
+                fstatat(dir->fd, name, &made, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno;
-        gid_t gid = st.st_mode & S_ISGID ? st.st_gid : ctx->gid;
-        if (ctx->uid == 0 && (gid == 0 || st.st_mode & S_ISGID))
+        gid_t gid = folder.st_mode & S_ISGID ? folder.st_gid : ctx->gid;
+        if (ctx->uid == 0 && (gid == 0 || folder.st_mode & S_ISGID))
                 return 0;
         if (fchownat(dir->fd, name, ctx->uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-                fchmodat(dir->fd, name, mode & 07777, 0) < 0)
+                fchmodat(dir->fd, name, made.st_mode & 07777, 0) < 0)
                 return errno;
         return 0;
 }
@@ -69,6 +71,7 @@ void pt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
                 fuse_reply_err(req, q);
                 return;
         }
+        mode = passthrough_mode(req, dir, mode);
         if (S_ISCHR(mode) || S_ISBLK(mode)) {
                 q = make_device(req, dir, name, mode, rdev);
         } else {

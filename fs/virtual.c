@@ -288,7 +288,8 @@ static void vt_readlink(fuse_req_t req, fuse_ino_t ino)
 static void vt_getxattr(
         fuse_req_t req, fuse_ino_t ino _unused_, const char *name, size_t size _unused_)
 {
-        fuse_reply_err(req, startswith(name, "system.posix_acl_") ? EOPNOTSUPP : ENODATA);
+        bool none = startswith(name, "system.posix_acl_") && !mount_of(req)->acls;
+        fuse_reply_err(req, none ? EOPNOTSUPP : ENODATA);
 }
 
 static void vt_listxattr(fuse_req_t req, fuse_ino_t ino _unused_, size_t size)

@@ -7,19 +7,14 @@ what the disk can hold may be sought, chown(-1, -1) leaves the ctime, O_TMPFILE 
 the right to execute stays when others write."""
 import itertools
 import os
-import stat
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from actor import Actor  # noqa: E402
-from calls import OPERATIONS  # noqa: E402
-from mount import MountCase, main  # noqa: E402
+from mount import main  # noqa: E402
+from world import ANN, BOB, Compared  # noqa: E402
 
 KINDS = ["file", "folder", "full folder", "fifo", "char", "block", "socket", "link", "dangling", "loop"]
-PEOPLE = {"root": (0, 0, [0]), "ann": (65534, 65534, [65534, 4242]), "bob": (65533, 65533, [65533])}
-ANN, BOB = 65534, 65533
-SHOWN = 8  # differences
 LONG = os.environ.get("AUTOGLACIER_LONG")
 TICK = 0.012  # longer than the clock of the filesystem stands still
 
@@ -41,82 +36,10 @@ ON_A_NAME += [("open", "@", flags, 0o644) for flags in (
     os.O_PATH, os.O_PATH | NOFOLLOW, W | os.O_APPEND, W | os.O_SYNC, RW | os.O_DIRECT)]
 
 
-class World:
-    """One folder in the mount, one on the disk, and people who do the same in both."""
-
-    def __init__(self, here, there):
-        self.tops = (here, there)
-        root = os.geteuid() == 0
-        people = PEOPLE if root else {"me": (0, 0, [])}
-        self.actors = {who: [Actor(OPERATIONS, *ids, top) for top in self.tops] for who, ids in people.items()}
-        self.me = None if root else "me"
-        self.where = {}
-        self.n = 0
-        self.calls = 0
-        self.done = []
-        self.differences = []
-
-    def end(self):
-        for pair in self.actors.values():
-            for a in pair:
-                a.end()
-
-    def fresh(self, mode=0o777, uid=0, gid=0):
-        """A new folder on both sides, and the people go there."""
-        self.n += 1
-        self.done = []
-        for top in self.tops:
-            path = os.path.join(top, str(self.n))
-            os.mkdir(path)
-            if os.geteuid() == 0:
-                os.chown(path, uid, gid)
-            os.chmod(path, mode)
-        return self
-
-    def both(self, who, name, *args):
-        who = self.me or who
-        pair = self.actors[who]
-        if self.where.get(who) != self.n:
-            self.where[who] = self.n
-            for a, top in zip(pair, self.tops):
-                a.do("chdir", [os.path.join(top, str(self.n))])
-        self.calls += 1
-        return [a.do(name, list(args)) for a in pair]
-
-    def do(self, who, name, *args):
-        here, there = self.both(who, name, *args)
-        self.done.append("%s: %s%r = %s" % (who, name, tuple(short(a) for a in args), there))
-        if here != there:
-            self.differences.append("%s\n        but in the mount %s" % ("\n        ".join(self.done[-9:]), here))
-        return there
-
-    def make(self, kind, name="n", who="root", mode=None, uid=None, gid=-1):
-        """An entry of a kind, not part of what is compared."""
-        calls = {"file": [("open", name, NEW | W, 0o644), ("write", name, "content")], "folder": [("mkdir", name, 0o755)],
-                 "full folder": [("mkdir", name, 0o755), ("mkdir", name + "/in", 0o755)], "fifo": [("mkfifo", name, 0o644)],
-                 "char": [("mknod", name, "c", 0o644, 1, 3)], "block": [("mknod", name, "b", 0o644, 1, 3)], "socket": [("bind", name)],
-                 "link": [("open", "target", CREATE | W), ("symlink", "target", name)], "dangling": [("symlink", "nowhere", name)],
-                 "loop": [("symlink", name, name)], "none": []}[kind]
-        for c in calls:
-            self.do(who, *c)
-        if uid is not None:
-            self.do("root", "lchown", name, uid, gid)
-        if mode is not None and kind not in ("link", "dangling", "loop", "none"):
-            self.do("root", "chmod", name, mode)
-
-    def after(self):
-        """What is there now."""
-        self.do("root", "whole")
-
-
 def some(step, *choices):
     """All combinations; one in `step` of them in a short run, the same ones each time."""
     every = itertools.product(*choices)
     return every if LONG else itertools.islice(every, 0, None, step)
-
-
-def short(a):
-    return a if not isinstance(a, str) or len(a) < 60 else "%s… (%d)" % (a[:20], len(a))
 
 
 def opens_device(kind, call):
@@ -124,26 +47,7 @@ def opens_device(kind, call):
     return kind in ("char", "block") and call[0] in ("open", "truncate")
 
 
-class Posix(MountCase):
-    def setUp(self):
-        super().setUp()
-        m = self.mount()
-        here, there = m.path("top"), os.path.join(m.home, "beside")
-        for p in (self.folder, m.folder, m.home):
-            os.chmod(p, 0o755)
-        for top in (here, there):
-            os.mkdir(top)
-            os.chmod(top, 0o777)
-        self.w = World(here, there)
-        self.addCleanup(self.w.end)
-
-    def tearDown(self):
-        w = self.w
-        self.assertGreater(w.calls, 7)
-        if w.differences:
-            self.fail("%d of %d calls differ; the first:\n%s" % (len(w.differences), w.calls, "\n".join(w.differences[:SHOWN])))
-        super().tearDown()
-
+class Posix(Compared):
     # ---- kinds and paths ----
 
     def test_every_call_on_every_kind(self):

@@ -365,11 +365,6 @@ class Calls(MountCase):
         os.removexattr(p, "user.one")
         self.refused("ENODATA", os.getxattr, p, "user.one")
 
-    def test_acls_are_plainly_not_supported(self):
-        p = self.m.write("a")
-        self.refused("ENOTSUP", os.setxattr, p, "system.posix_acl_access", b"\2\0\0\0")
-        self.refused("ENOTSUP", os.getxattr, p, "system.posix_acl_access")
-
     def test_long_paths_and_names(self):
         m = self.m
         here = os.open(m.point, os.O_PATH)
