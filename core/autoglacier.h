@@ -141,10 +141,17 @@ struct agl_restore {
         int (*cancel)(void *ctx);
         void (*message)(void *ctx, const char *text);
         void *ctx;
+        /* Of a store that must thaw first, or where reading may cost (every one but a folder): */
+        int ask;          /* not 0: it is asked, once, as `autoglacier restore` does it */
+        int wait;         /* not 0: until it is there, which may take days */
+        const char *tier; /* "bulk", "standard", "expedited"; NULL: RESTORE_TIER */
+        double max_usd;   /* what it may cost; 0: COST_LIMIT */
 };
 /* Of an archive of only what changed: what that archive itself holds. 0; 1 with warnings; -ENOENT,
  * -ENOTUNIQ as in agl_files(), or a path is not in it, and then nothing was written; -EEXIST a file
- * is in the way, and `overwrite` is 0; -ECANCELED; -EREMOTE a cold store must thaw it first;
+ * is in the way, and `overwrite` is 0; -ECANCELED; -EREMOTE a cold store must thaw it first, and
+ * `ask` is 0; -EINPROGRESS it was asked for, here or before, `wait` is 0, and the same call later
+ * goes on with it; -EDQUOT it costs more than it may; -ENOSPC the folder has no room for it;
  * -ENOKEY no private key, or locked; -EBADMSG damage. A file gets its name when its SHA-512 has
  * been found right. */
 int agl_restore(struct agl *a, const struct agl_restore *r, struct agl_error *error);

@@ -171,7 +171,8 @@ int engine_restore_quote(
 /* All restores of an archive that are on their way or ready. */
 int engine_restore_cancel(struct engine *g, const char *id, struct err *e);
 /* Works on one in this thread, or watches the program that does: as far as it goes now, or with
- * `wait` until it is over. `show` is called after every look. The caller calls
+ * `wait` until it is over. `show` is called after every look,
+ * and while it is fetched a few times a second. The caller calls
  * catalog_restore_done() on *ret. */
 int engine_restore_run(struct engine *g, int64_t row, bool wait,
         void (*show)(void *ctx, const struct catalog_restore *r), void *ctx,

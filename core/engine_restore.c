@@ -200,9 +200,16 @@ int engine_restore_quote(
 
 /* ---- running ---- */
 
+/* Who sees how far it is, and can end it. */
+struct watcher {
+        void (*show)(void *ctx, const struct catalog_restore *r); /* NULL: nobody */
+        void *ctx;
+        const atomic_bool *stop;
+};
+
 /* 0 it was taken as far as it goes; -EBUSY another thread or program has it. */
 static int run_one(
-        struct engine *g, struct catalog *c, int64_t row, const atomic_bool *stop, struct err *e)
+        struct engine *g, struct catalog *c, int64_t row, const struct watcher *w, struct err *e)
 {
         char name[48];
         int lock;
@@ -223,9 +230,11 @@ static int run_one(
                 .locks_fd = g->locks_fd,
                 .unwrap = engine_unwrap,
                 .unwrap_ctx = g,
-                .stop = stop,
+                .stop = w->stop,
                 .changed = jobs_changed,
-                .ctx = g};
+                .ctx = g,
+                .tick = w->show,
+                .tick_ctx = w->ctx};
         if (q == 0)
                 q = thaw_run(&env, row, e);
         jobs_unlock(g, name, lock, false);
@@ -251,6 +260,7 @@ static int add_live(void *ctx, const struct catalog_restore *r)
 int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
+        const struct watcher nobody = {.stop = &g->stop};
         struct live l = {0};
         int q = engine_catalog(g, &c, e);
         if (q == 0)
@@ -258,7 +268,7 @@ int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
         for (size_t i = 0; q == 0 && i < l.n; i++) {
                 q = catalog_restore_want_cancel(c, l.rows[i], e);
                 if (q == 0 && g->n_restorers == 0)
-                        q = run_one(g, c, l.rows[i], &g->stop, e);
+                        q = run_one(g, c, l.rows[i], &nobody, e);
                 if (q == -EBUSY)
                         q = 0;
         }
@@ -270,12 +280,13 @@ int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
 static int64_t look(struct engine *g, struct catalog *c)
 {
         int64_t rows[32], next = INT64_MAX, now = clock_now();
+        const struct watcher nobody = {.stop = &g->stop};
         size_t n = 0;
         if (catalog_restore_due(c, now, rows, ARRAY_SIZE(rows), &n, &next, NULL) < 0)
                 return RESTORES_LOOK_NS;
         bool ran = false;
         for (size_t i = 0; i < n && !atomic_load(&g->stop); i++)
-                ran |= run_one(g, c, rows[i], &g->stop, NULL) == 0;
+                ran |= run_one(g, c, rows[i], &nobody, NULL) == 0;
         if (ran)
                 return 0; /* it may be due again */
         return next == INT64_MAX ? RESTORES_LOOK_NS : next - now;
@@ -358,10 +369,11 @@ int engine_restore_run(struct engine *g, int64_t row, bool wait,
         const atomic_bool *stop, struct catalog_restore *ret, struct err *e)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
+        const struct watcher w = {show, ctx, stop};
         int q = engine_catalog(g, &c, e);
         while (q == 0) {
                 struct catalog_restore r = {0};
-                q = run_one(g, c, row, stop, e);
+                q = run_one(g, c, row, &w, e);
                 if (q == 0 || q == -EBUSY)
                         q = catalog_restore_get(c, row, &r, e);
                 if (q < 0)

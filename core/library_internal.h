@@ -20,6 +20,13 @@ void library_list_done(struct agl_list *l);
 
 /* The sentence goes to the caller; returns the code. */
 int library_error(int code, const struct err *e, struct agl_error *ret);
+struct config;
+struct keyring;
+/* NULL or "": there is none. */
+int library_unlock(struct keyring *keys, const char *passphrase, struct err *e);
+/* agl_restore() of archive `id` from a store that must be asked first. */
+int library_thaw(
+        const struct config *config, const char *id, const struct agl_restore *r, struct err *e);
 /* The part of a caller's struct that it knows of, the rest zero. -EINVAL for a size that is none.
  */
 int library_take(void *to, size_t len, const void *from, struct err *e);

@@ -149,7 +149,7 @@ static void warn(void *ctx, const char *path, const char *why)
         k->r->message(k->r->ctx, text);
 }
 
-static int unlock(struct keyring *keys, const char *passphrase, struct err *e)
+int library_unlock(struct keyring *keys, const char *passphrase, struct err *e)
 {
         _cleanup_secret_ struct secret *s = NULL;
         if (!passphrase || !*passphrase)
@@ -171,9 +171,11 @@ static int restore(struct look *l, struct restoring *k, struct err *e)
         if (q == 0)
                 q = keyring_new(l->config, &keys, e);
         if (q == 0)
-                q = unlock(keys, k->r->passphrase, e);
+                q = library_unlock(keys, k->r->passphrase, e);
         if (q == 0)
                 q = stores_open(l->config, a.store_url, a.storage_class, &s, e);
+        if (q == 0 && s->traits.cold && k->r->ask)
+                return library_thaw(l->config, a.id, k->r, e);
         if (q == 0)
                 q = store_check_readable(s, *a.store_id ? a.store_id : NULL, NULL, e);
         if (q < 0)

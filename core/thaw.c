@@ -84,6 +84,8 @@ void thaw_tick(struct thaw *t)
                 count(t, now);
         if (catalog_restore_progress(t->catalog, &t->r, NULL) == 0 && t->r.cancel_wanted)
                 atomic_store(&t->halt, true);
+        if (t->env->tick)
+                t->env->tick(t->env->tick_ctx, &t->r);
 }
 
 static int look_again(struct thaw *t, const char *why, struct err *e)

@@ -99,6 +99,9 @@ struct thaw_env {
         const atomic_bool *stop;
         void (*changed)(void *ctx, const char *archive); /* after every change of state */
         void *ctx;
+        void (*tick)(
+                void *ctx, const struct catalog_restore *r); /* a few times a second; or NULL */
+        void *tick_ctx;
 };
 /* 0: the row says where it is now. -errno: not even the row could be read or written. */
 int thaw_run(const struct thaw_env *env, int64_t row, struct err *e);

@@ -10,10 +10,36 @@ import time
 import unittest
 
 from job_case import JobCase
-from mount import BUILD, TOP
+from mount import BUILD, TOP, Programs
 
 EXAMPLES = os.path.join(TOP, 'doc', 'examples')
 LIBRARY = os.path.join(BUILD, 'core')
+
+
+# Restores the newest archive to a folder: thaw FOLDER ASK WAIT
+THAW = r"""
+#include <autoglacier.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void said(void *ctx, const char *text) { (void)ctx; puts(text); }
+static void shown(void *ctx, uint64_t n, uint64_t of) { (void)ctx; printf("%d of %d\n", (int)n, (int)of); }
+
+int main(int argc, char **argv)
+{
+        struct agl *a;
+        struct agl_error e;
+        if (argc != 4 || agl_open(NULL, &a, &e) < 0)
+                return 2;
+        struct agl_restore r = {.size = sizeof r, .archive = "latest", .to = argv[1], .ask = atoi(argv[2]),
+                .wait = atoi(argv[3]), .message = said, .progress = shown};
+        int q = agl_restore(a, &r, &e);
+        if (q < 0)
+                fprintf(stderr, "%d %s\n", q, e.text);
+        agl_close(a);
+        return q < 0;
+}
+"""
 
 
 class Library(JobCase):
@@ -76,6 +102,34 @@ class Library(JobCase):
         with open(to + self.path('a.sh')) as f:
             self.assertEqual(f.read(), 'one')
         self.assertIn('none', self.call(program, 'none', to, status=1)[1])
+
+    @staticmethod
+    def thaws(store):
+        try:
+            with open(store + '.cold/requests') as f:
+                return len([line for line in f if line.startswith('thaw ')])
+        except FileNotFoundError:
+            return 0
+
+    def test_cold_store_is_asked_only_where_that_was_said(self):
+        store = os.path.join(self.folder, 'cold')
+        self.configure(VAULT=f'cold:delay=1/dir:{store}')
+        self.write('a.sh', 'one')
+        r = subprocess.run([Programs.cli, 'backup', '-m', 'x', self.source], env=self.environment(), capture_output=True, text=True)
+        if 'VAULT' in r.stderr and r.returncode != 0:
+            self.skipTest('a build without the simulated cold store')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        program = self.compile(self.write('thaw.c', THAW))
+        to = os.path.join(self.folder, 'back')
+        self.assertIn('-66', self.call(program, to, '0', '0', status=1)[1])  # EREMOTE
+        self.assertEqual(self.thaws(store), 0)
+        self.assertIn('-115', self.call(program, to, '1', '0', status=1)[1])  # EINPROGRESS
+        said = self.call(program, to, '1', '1')[0]
+        self.assertIn('thawing', said)
+        self.assertIn('3 of 3', said)
+        with open(to + self.path('a.sh')) as f:
+            self.assertEqual(f.read(), 'one')
+        self.assertEqual(self.thaws(store), 1)
 
     def test_scripts_of_the_python_program(self):
         self.write('view.sh', 'one')
