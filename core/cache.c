@@ -115,7 +115,8 @@ static int make_room(struct cache *k, uint64_t size)
         int q = list_all(k, &l);
         uint64_t least = k->limit - want; /* what may stay */
         least -= MIN(least, SPARE(k->limit));
-        qsort(l.v, l.n, sizeof *l.v, by_use);
+        if (l.n > 0)
+                qsort(l.v, l.n, sizeof *l.v, by_use);
         bool full = q == 0 && l.bytes + want > k->limit;
         for (size_t i = 0; full && i < l.n && l.bytes > least; i++)
                 if (evict(k, l.v[i].name))
@@ -154,8 +155,8 @@ static bool of_this_run(const struct stat *st)
         struct timespec up;
         if (clock_gettime(CLOCK_BOOTTIME, &up) < 0)
                 return false;
-        int64_t boot = clock_now() - ((int64_t)up.tv_sec * CLOCK_NSEC + up.tv_nsec);
-        return (int64_t)st->st_ctim.tv_sec * CLOCK_NSEC + st->st_ctim.tv_nsec > boot;
+        int64_t boot = clock_now() - clock_of(up.tv_sec, up.tv_nsec);
+        return clock_of(st->st_ctim.tv_sec, st->st_ctim.tv_nsec) > boot;
 }
 
 static bool is_whole(int fd, const uint8_t *key)

@@ -91,8 +91,7 @@ static int copy_folder(void *ctx, const struct catalog_member *m)
 static int folder(void *ctx, const char *path, struct stat *ret)
 {
         struct work *w = ctx;
-        struct err ignored;
-        return catalog_member_by_path(w->catalog, w->a->id, path, copy_folder, ret, &ignored);
+        return catalog_member_by_path(w->catalog, w->a->id, path, copy_folder, ret, NULL);
 }
 
 static void warn(void *ctx, const char *path, const char *why)

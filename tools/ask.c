@@ -3,6 +3,7 @@
 #include "secret.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <termios.h>
 
@@ -49,19 +50,60 @@ static int read_line(int fd, struct secret **ret)
         return n > 0 ? secret_copy(line->data, n, ret) : -ENODATA;
 }
 
+/* ---- without echo ---- */
+
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+/* The terminal as it was, for a signal handler: one question at a time. */
+static struct {
+        int fd;
+        struct termios before;
+        struct sigaction old[ARRAY_SIZE(ends)];
+} hidden;
+
+/* Not every shell puts the echo back when a program is ended in the middle of a question. Then the
+ * signal does what it would have done: it is pending until we return. */
+static void on_end(int sig)
+{
+        (void)tcsetattr(hidden.fd, TCSANOW, &hidden.before); /* nothing more can be done here */
+        for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+                if (ends[i] == sig)
+                        (void)sigaction(sig, &hidden.old[i], NULL); /* as it was */
+        (void)raise(sig);
+}
+
+static int hide(int fd)
+{
+        hidden.fd = fd;
+        const struct sigaction sa = {.sa_handler = on_end};
+        for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+                (void)sigaction(ends[i], &sa, &hidden.old[i]); /* a valid signal */
+                if (hidden.old[i].sa_handler == SIG_IGN)
+                        (void)sigaction(ends[i], &hidden.old[i], NULL); /* as nohup(1) wants it */
+        }
+        struct termios silent = hidden.before;
+        silent.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
+        return tcsetattr(fd, TCSADRAIN, &silent) < 0 ? -errno : 0;
+}
+
+static void show(void)
+{
+        (void)tcsetattr(hidden.fd, TCSADRAIN, &hidden.before); /* as it was a moment ago */
+        for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+                (void)sigaction(ends[i], &hidden.old[i], NULL); /* likewise */
+}
+
 static int read_hidden(int fd, const char *prompt, struct secret **ret)
 {
-        struct termios before, hidden;
-        if (tcgetattr(fd, &before) < 0)
+        if (tcgetattr(fd, &hidden.before) < 0)
                 return -errno;
-        hidden = before;
-        hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
-        if (tcsetattr(fd, TCSADRAIN, &hidden) < 0)
-                return -errno;
-        put(fd, prompt);
-        int q = read_line(fd, ret);
-        put(fd, "\n");
-        (void)tcsetattr(fd, TCSADRAIN, &before); /* the one that was there a moment ago */
+        int q = hide(fd);
+        if (q == 0) {
+                put(fd, prompt);
+                q = read_line(fd, ret);
+                put(fd, "\n");
+        }
+        show();
         return q;
 }
 

@@ -1,14 +1,17 @@
 """Keys and set-ups: genkeys, init, passphrases from file, terminal and agent, several keys, what is configured."""
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from cli import CliCase, main  # noqa: E402
+from cli import CliCase, Programs, main  # noqa: E402
 
 
 class Genkeys(CliCase):
@@ -55,6 +58,23 @@ class Genkeys(CliCase):
         shown = self.on_terminal("genkeys", "--bits", "2048", "-p", "k.pem", "k.pub", answers=[
             ("New passphrase", "one"), ("Once more", "two"), ("New passphrase", "three"), ("Once more", "three")])
         self.assertIn("not alike", shown)
+
+    def test_a_question_that_is_broken_off_leaves_the_terminal_as_it_was(self):
+        for sent, sig in ((b"\x03", signal.SIGINT), (b"", signal.SIGTERM)):
+            pid, fd = pty.fork()
+            if pid == 0:
+                os.chdir(self.folder)
+                os.execve(Programs.cli, [Programs.cli, "genkeys", "-p", "k.pem", "k.pub"], self.environment())
+            echo = lambda: bool(termios.tcgetattr(fd)[3] & termios.ECHO)  # noqa: E731
+            self.assertIn(b"New passphrase", os.read(fd, 4096))
+            self.assertFalse(echo())
+            if sent:
+                os.write(fd, sent)
+            else:
+                os.kill(pid, sig)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -sig)
+            self.assertTrue(echo(), sig)
+            os.close(fd)
 
     def test_a_passphrase_file_that_others_can_read_or_that_is_empty_is_refused(self):
         self.write("pw", "correct horse\n", 0o644)
