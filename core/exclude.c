@@ -6,7 +6,9 @@ bool exclude_is_litter(const char *name)
 {
         static const char *const whole[] = {".DS_Store", ".directory", "Thumbs.db",
                 /* beside `.commit`, by editors that have it open */
-                ".commit~", ".commit.un~", "#.commit#", ".#.commit"};
+                ".commit~", ".commit.un~", "#.commit#", ".#.commit",
+                /* by KIO when it was refused */
+                ".commit.part"};
         static const char *const begin[] = {".Trash-", ".goutputstream-", ".commit.sw"};
         for (size_t i = 0; i < ARRAY_SIZE(whole); i++)
                 if (streq(name, whole[i]))

@@ -6,8 +6,8 @@
 #include "base.h"
 
 /* Litter that is not archived and is dropped: `.Trash-*`, `.DS_Store`, `.goutputstream-*`,
- * `.directory`, `Thumbs.db`, and what editors put beside `.commit` (`.commit.sw*`, `.commit~`,
- * `#.commit#` …). `name` is one component. */
+ * `.directory`, `Thumbs.db`, and what editors and KIO put beside `.commit` (`.commit.sw*`,
+ * `.commit~`, `#.commit#`, `.commit.part` …). `name` is one component. */
 bool exclude_is_litter(const char *name);
 
 /* True if one of the patterns (NULL-terminated list, NULL allowed) matches. A pattern without '/'

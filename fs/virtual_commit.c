@@ -134,21 +134,26 @@ void commit_state_free(void *state)
 
 /* ---- a name that can be removed, made and renamed onto ---- */
 
-void virtual_hide_commit(struct mount *m)
+/* Until a point in time, which may be over. Whether it was hidden. */
+static bool hide_until(struct mount *m, int64_t when)
 {
         pthread_mutex_lock(&m->vtree->lock);
-        m->vtree->hidden_until = clock_monotonic() + HIDDEN_NS;
+        bool hidden = m->vtree->hidden_until > clock_monotonic();
+        m->vtree->hidden_until = when;
         pthread_mutex_unlock(&m->vtree->lock);
+        return hidden;
+}
+
+void virtual_hide_commit(struct mount *m)
+{
+        (void)hide_until(m, clock_monotonic() + HIDDEN_NS); /* again is as good */
 }
 
 void virtual_create_commit(fuse_req_t req, struct fuse_file_info *fi)
 {
         struct mount *m = mount_of(req);
         struct fuse_entry_param e;
-        pthread_mutex_lock(&m->vtree->lock);
-        bool hidden = m->vtree->hidden_until > clock_monotonic();
-        m->vtree->hidden_until = 0;
-        pthread_mutex_unlock(&m->vtree->lock);
+        bool hidden = hide_until(m, 0);
         int q = !hidden && fi->flags & O_EXCL ? EEXIST : virtual_root_lookup(m, ".commit", &e);
         struct vnode *v = q ? NULL : vnode_of(e.ino);
         if (!q && (q = vfile_open(m, v, fi)) != 0)
@@ -244,6 +249,7 @@ void virtual_rename_commit(fuse_req_t req, fuse_ino_t parent, const char *name)
                 }
         }
         base_closep(&old);
+        (void)hide_until(m, 0); /* who removed it has now made it, or tried to */
         fuse_reply_err(req, q);
         if (!q)
                 notifier_forget_name(

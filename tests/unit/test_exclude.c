@@ -15,7 +15,8 @@ static void litter_of_file_managers_is_known(void **state)
 {
         (void)state;
         static const char *const yes[] = {".Trash-1000", ".DS_Store", ".goutputstream-ABC123",
-                ".directory", "Thumbs.db", ".commit.swp", ".commit~", "#.commit#", ".#.commit"};
+                ".directory", "Thumbs.db", ".commit.swp", ".commit~", "#.commit#", ".#.commit",
+                ".commit.part"};
         for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
                 assert_true(exclude_is_litter(yes[i]));
 }
