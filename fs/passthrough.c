@@ -33,7 +33,6 @@ int passthrough_may_change(const struct mount *m, const struct inode *i)
                                                                                         : ESTALE;
 }
 
-/* Begins a request that changes something: on success the freeze lock is held shared. */
 int passthrough_enter(struct mount *m, const struct inode *i)
 {
         staging_enter(m->staging);
@@ -41,6 +40,14 @@ int passthrough_enter(struct mount *m, const struct inode *i)
         if (q)
                 staging_leave(m->staging);
         return q;
+}
+
+bool passthrough_begin(fuse_req_t req, const struct inode *i)
+{
+        int q = passthrough_enter(mount_of(req), i);
+        if (q)
+                fuse_reply_err(req, q);
+        return q == 0;
 }
 
 void passthrough_leave(struct mount *m, fuse_req_t req, int q)

@@ -70,12 +70,9 @@ void pt_setattr(
 {
         struct mount *m = mount_of(req);
         struct inode *i = passthrough_inode(m, ino);
-        int q = passthrough_enter(m, i);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, i))
                 return;
-        }
-        q = set_attributes(i, a, to_set, fi);
+        int q = set_attributes(i, a, to_set, fi);
         staging_leave(m->staging);
         if (q)
                 fuse_reply_err(req, q);

@@ -10,6 +10,8 @@ void passthrough_proc(int fd, char out[PROC_PATH]);
 /* Begins a request that changes something: on success the freeze lock is held shared. 0 or an errno
  * value, as passthrough_may_change(). */
 int passthrough_enter(struct mount *m, const struct inode *i);
+/* The same; false: it has been answered. */
+bool passthrough_begin(fuse_req_t req, const struct inode *i);
 /* Ends it, and answers with 0 or an errno value. */
 void passthrough_leave(struct mount *m, fuse_req_t req, int q);
 void passthrough_reply_attr(fuse_req_t req, const struct inode *i);

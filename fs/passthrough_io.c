@@ -157,11 +157,8 @@ void pt_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
         out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
         out.buf[0].fd = passthrough_fd(fi);
         out.buf[0].pos = off;
-        int q = passthrough_enter(m, i);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, i))
                 return;
-        }
         ssize_t n = fuse_buf_copy(&out, in, 0);
         staging_leave(m->staging);
         if (n < 0)
@@ -217,14 +214,11 @@ void pt_copy_file_range(fuse_req_t req, fuse_ino_t ino_in _unused_, off_t off_in
         struct fuse_file_info *fi_out, size_t len, int flags)
 {
         struct mount *m = mount_of(req);
-        int q = passthrough_enter(m, passthrough_inode(m, ino_out));
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, passthrough_inode(m, ino_out)))
                 return;
-        }
         ssize_t n = copy_file_range(passthrough_fd(fi_in), &off_in, passthrough_fd(fi_out),
                 &off_out, len, (unsigned)flags);
-        q = n < 0 ? copy_error(errno) : 0;
+        int q = n < 0 ? copy_error(errno) : 0;
         staging_leave(m->staging);
         if (q)
                 fuse_reply_err(req, q);

@@ -66,12 +66,10 @@ void pt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 {
         struct mount *m = mount_of(req);
         struct inode *dir = passthrough_inode(m, parent);
-        int q = passthrough_enter(m, dir);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, dir))
                 return;
-        }
         mode = passthrough_mode(req, dir, mode);
+        int q;
         if (S_ISCHR(mode) || S_ISBLK(mode)) {
                 q = make_device(req, dir, name, mode, rdev);
         } else {
@@ -86,13 +84,10 @@ void pt_symlink(fuse_req_t req, const char *text, fuse_ino_t parent, const char 
 {
         struct mount *m = mount_of(req);
         struct inode *dir = passthrough_inode(m, parent);
-        int q = passthrough_enter(m, dir);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, dir))
                 return;
-        }
         struct creds c = creds_take(req);
-        q = symlinkat(text, dir->fd, name) < 0 ? errno : 0;
+        int q = symlinkat(text, dir->fd, name) < 0 ? errno : 0;
         creds_back(&c);
         reply_lookup(req, m, dir, name, q);
 }
@@ -101,14 +96,12 @@ void pt_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *
 {
         struct mount *m = mount_of(req);
         struct inode *i = passthrough_inode(m, ino), *dir = passthrough_inode(m, new_parent);
-        int q = passthrough_enter(m, dir);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, dir))
                 return;
-        }
         char proc[PROC_PATH];
         passthrough_proc(i->fd, proc);
-        if ((q = passthrough_may_change(m, i)) == 0)
+        int q = passthrough_may_change(m, i);
+        if (q == 0)
                 q = linkat(AT_FDCWD, proc, dir->fd, new_name, AT_SYMLINK_FOLLOW) < 0 ? errno : 0;
         reply_lookup(req, m, dir, new_name, q);
 }
@@ -117,11 +110,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 {
         struct mount *m = mount_of(req);
         struct inode *dir = passthrough_inode(m, parent);
-        int q = passthrough_enter(m, dir);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, dir))
                 return;
-        }
         passthrough_leave(m, req, unlinkat(dir->fd, name, flags) < 0 ? errno : 0);
 }
 
@@ -147,12 +137,10 @@ void pt_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 {
         struct mount *m = mount_of(req);
         struct inode *from = passthrough_inode(m, parent), *to = passthrough_inode(m, new_parent);
-        int q = passthrough_enter(m, from);
-        if (q) {
-                fuse_reply_err(req, q);
+        if (!passthrough_begin(req, from))
                 return;
-        }
-        if ((q = passthrough_may_change(m, to)) == 0 && is_trash(to, new_name))
+        int q = passthrough_may_change(m, to);
+        if (q == 0 && is_trash(to, new_name))
                 q = EPERM;
         if (q == 0 && renameat2(from->fd, name, to->fd, new_name, flags) < 0)
                 q = errno;
