@@ -63,7 +63,7 @@ static void make_link(unsigned number, unsigned len)
 {
         char target[4096], path[128];
         for (unsigned i = 0; i < len; i++)
-                target[i] = i % 200 == 199 ? '/' : (char)('a' + random() % 26);
+                target[i] = (char)(i % 200 == 199 ? '/' : 'a' + random() % 26);
         target[len] = 0;
         (void)snprintf(path, sizeof path, "%s/src/%u", getenv("T"), number);
         assert_int_equal(symlink(target, path), 0);
