@@ -168,8 +168,8 @@ int engine_restore_help(
 /* What would be fetched, how long each tier takes, what it costs. Asks the store nothing. */
 int engine_restore_quote(
         struct engine *g, const struct engine_restore_wish *w, struct buf *ret, struct err *e);
-/* All restores of an archive that are on their way or ready. */
-int engine_restore_cancel(struct engine *g, const char *id, struct err *e);
+/* All restores of an archive that are on their way or ready; how many that were (NULL allowed). */
+int engine_restore_cancel(struct engine *g, const char *id, size_t *ret_n, struct err *e);
 /* Works on one in this thread, or watches the program that does: as far as it goes now, or with
  * `wait` until it is over. `show` is called after every look,
  * and while it is fetched a few times a second. The caller calls

@@ -155,7 +155,7 @@ int engine_restore_write(
 {
         struct thaw_words w = {0};
         if (says_cancel(text, len))
-                return engine_restore_cancel(g, id, e);
+                return engine_restore_cancel(g, id, NULL, e);
         int q = thaw_words_parse(text, len, &w, e);
         if (q < 0)
                 return q;
@@ -257,7 +257,7 @@ static int add_live(void *ctx, const struct catalog_restore *r)
 }
 
 /* Where no restorer runs, the wish is followed here, unless another program has the restore. */
-int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
+int engine_restore_cancel(struct engine *g, const char *id, size_t *ret_n, struct err *e)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         const struct watcher nobody = {.stop = &g->stop};
@@ -273,6 +273,8 @@ int engine_restore_cancel(struct engine *g, const char *id, struct err *e)
                         q = 0;
         }
         restores_poke(g);
+        if (q == 0 && ret_n)
+                *ret_n = l.n;
         return q;
 }
 

@@ -151,11 +151,30 @@ static int step_lost(struct thaw *t, const struct err *lost, struct err *e)
         return q < 0 ? trouble(t, q, &why, e) : look_again(t, lost->text, e);
 }
 
+/* Ready once, and not any more: nobody fetched it, the key was locked or the machine off. Asking
+ * again would be paid again, which only the one who pays decides. */
+static int step_missed(struct thaw *t, struct err *e)
+{
+        char until[CLOCK_TEXT_MAX];
+        struct err why = {0};
+        clock_iso(t->r.ready_until, until);
+        (void)err_set(&why, -ETIME,
+                "what was thawed could be read until %s and was not fetched till then%s; ask for "
+                "it "
+                "again, for its price",
+                until,
+                t->r.state == RESTORE_NEEDS_KEY ? ", since no private key was unlocked" : "");
+        thaw_log(t, 'e', "restore failed: %s", why.text);
+        return thaw_become(t, RESTORE_FAILED, why.text, 0, e);
+}
+
 static int step_fetch(struct thaw *t, struct err *e)
 {
         struct err why = {0};
+        if (t->r.ready_until > 0 && clock_now() > t->r.ready_until)
+                return step_missed(t, e);
         _cleanup_buf_ struct buf note = BUF_INIT;
-        int q = thaw_ask(t, &why); /* it may have expired while nobody was there to fetch it */
+        int q = thaw_ask(t, &why);
         if (q == 0)
                 return thaw_become(t, RESTORE_THAWING, "", 0, e);
         if (q == 1)

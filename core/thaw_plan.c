@@ -166,7 +166,8 @@ static int plain_path(
                 return 0;
         }
         if (q == -ENOENT)
-                return err_set(e, q, "%s is not in the archive", written);
+                return err_set(
+                        e, q, "%s is not in the archive; paths are those below files/", written);
         if (q == 0)
                 *ret = steal(path);
         return q;

@@ -235,6 +235,8 @@ static int run(struct cli *cli)
         if (q >= 0 && !dry && !imported)
                 say_elsewhere(cli, &a);
         catalog_archive_done(&a);
+        if (q == -ENOENT && cold)
+                err_hint(&e, "autoglacier files ARCHIVE lists what is in it");
         if (q == -EEXIST && !cli_flag(cli, "overwrite"))
                 err_hint(&e, "name another folder with --to, or replace with --overwrite");
         if (q < 0)

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "engine.h"
 #include "io.h"
+#include "keys.h"
 #include "progress.h"
 #include "words.h"
 
@@ -82,7 +83,7 @@ static void show(void *ctx, const struct catalog_restore *r)
                 tell_state(l, r);
         l->shown = true;
         l->state = r->state;
-        if (r->state == RESTORE_FETCHING)
+        if (r->state == RESTORE_FETCHING && r->done_bytes > 0)
                 progress_show(&l->progress, r->done_bytes, r->todo_bytes);
 }
 
@@ -111,6 +112,21 @@ static int verdict(
         }
 }
 
+/* That a key is another one is known before anything is asked for; one that is locked shows it
+ * later. */
+static int check_key(const struct cli *cli, const struct catalog_archive *a, struct err *e)
+{
+        _cleanup_(keys_private_freep) struct keys_private *key = NULL;
+        const char *path = cli_value(cli, "key");
+        if (!path || keys_private_load(path, NULL, NULL, &key, NULL) < 0 ||
+                strstr(a->recipients, keys_private_fingerprint(key)))
+                return 0;
+        return err_set(e, -ENOKEY,
+                "%s does not open %s: that was sealed for the key with fingerprint %s; nothing was "
+                "asked of the store",
+                path, a->name, a->recipients);
+}
+
 int thawed_restore(
         struct cli *cli, const struct catalog_archive *a, const struct thawed *t, struct err *e)
 {
@@ -122,7 +138,9 @@ int thawed_restore(
         bool old;
         if (!cwd || !(to = *t->to == '/' ? strdup(t->to) : io_join(cwd, t->to)))
                 return err_oom(e);
-        int q = reopen(cli, e);
+        int q = check_key(cli, a, e);
+        if (q == 0)
+                q = reopen(cli, e);
         if (q == 0)
                 q = make_wish(a, t, &paths, &w, e);
         w.target = to;
@@ -146,6 +164,18 @@ int thawed_restore(
 
 int thawed_cancel(struct cli *cli, const struct catalog_archive *a, struct err *e)
 {
+        size_t n = 0;
         int q = reopen(cli, e);
-        return q < 0 ? q : engine_restore_cancel(cli->engine, a->id, e);
+        if (q == 0)
+                q = engine_restore_cancel(cli->engine, a->id, &n, e);
+        if (q < 0)
+                return q;
+        if (n == 0)
+                cli_say(cli, "no restore of %s is on its way", a->name);
+        else
+                cli_say(cli,
+                        "cancelled %s of %s; what the store was asked to thaw it will thaw and "
+                        "charge for",
+                        WORDS(n, "restore", NULL), a->name);
+        return 0;
 }

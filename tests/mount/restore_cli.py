@@ -112,6 +112,26 @@ class Cold(MountCase):
         self.assertIn("has room for", r.stderr)
         self.assertEqual(self.asked(m), [])
 
+    def test_another_key_is_told_before_anything_is_asked(self):
+        m = self.cold()
+        self.cli(m, 0, "genkeys", "--bits", "2048", "other.pem", "other.pub")
+        r = self.cli(m, 1, "restore", "latest", "--to", "out", "--key", "other.pem", "--wait")
+        self.assertIn("other.pem does not open", r.stderr)
+        self.assertEqual(self.asked(m), [])
+        self.assertIn("no restore of", self.cli(m, 0, "restore", "latest", "--cancel").stderr)
+
+    def test_what_expired_before_it_was_fetched_is_not_paid_again_unasked(self):
+        m = self.cold("delay=0.2,expire=1")
+        key = os.path.join(m.data, "keys", "private.pem")
+        os.rename(key, key + ".away")
+        r = self.cli(m, 1, "restore", "latest", "--to", "out", "--wait")
+        self.assertIn("since no private key was unlocked", r.stderr)
+        self.assertEqual(len(self.asked(m)), 1)
+        os.rename(key + ".away", key)
+        self.cli(m, 0, "restore", "latest", "--to", "out", "--wait")
+        self.assertEqual(self.find("out"), self.want)
+        self.assertEqual(len(self.asked(m)), 2)
+
     def test_one_path_is_restored_alone(self):
         m = self.cold()
         self.cli(m, 0, "restore", "latest", self.path_of(m, "a/two"), "--to", "out", "--wait")
@@ -142,7 +162,7 @@ class Cold(MountCase):
         m = self.cold("delay=600")
         self.cli(m, 4, "restore", "latest", "--to", "out")
         self.assertIn("restoring", self.cli(m, 0, "list").stdout)
-        self.cli(m, 0, "restore", "latest", "--cancel")
+        self.assertIn("cancelled 1 restore of", self.cli(m, 0, "restore", "latest", "--cancel").stderr)
         self.assertNotIn("restoring", self.cli(m, 0, "list").stdout)
         self.assertEqual(self.find("out"), {})
 

@@ -402,7 +402,7 @@ static void a_cancelled_restore_ends_and_may_be_asked_again(void **state)
         const struct thaw_env env = env_of(h, k);
         int64_t row = ask(h, NULL);
         home_must(h, thaw_run(&env, row, &h->e));
-        home_must(h, engine_restore_cancel(h->engine, h->a.id, &h->e));
+        home_must(h, engine_restore_cancel(h->engine, h->a.id, NULL, &h->e));
         home_must(h, thaw_run(&env, row, &h->e));
         struct catalog_restore r = look(h, row);
         assert_int_equal(r.state, RESTORE_CANCELLED);
