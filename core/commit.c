@@ -244,6 +244,8 @@ static void run_done(struct run *r)
         changed_done(r);
         record_done(r);
         free(r->chunk);
+        EVP_MD_CTX_free(r->sha);
+        EVP_MD_free(r->sha512);
         free((char *)r->replay.path);
         catalog_archive_done(&r->a);
         watch_done(r);
@@ -256,8 +258,10 @@ static int run_init(struct run *r, const struct commit_env *env, const char *id,
         pthread_mutex_init(&r->lock, NULL);
         watch_init(r);
         int q = catalog_archive_get(r->catalog, id, &r->a, e);
-        if (q == 0 && !(r->chunk = malloc(MiB)))
+        if (q == 0 && (!(r->chunk = malloc(MiB)) || !(r->sha = EVP_MD_CTX_new())))
                 q = err_oom(e);
+        if (q == 0 && !(r->sha512 = EVP_MD_fetch(NULL, "SHA512", NULL)))
+                q = err_set(e, -EIO, "OpenSSL has no SHA-512");
         if (q < 0)
                 run_done(r);
         return q;

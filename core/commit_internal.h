@@ -13,6 +13,7 @@
 #include "pack.h"
 #include "window.h"
 
+#include <openssl/evp.h>
 #include <pthread.h>
 
 struct changed;
@@ -94,6 +95,8 @@ struct run {
         struct phases phases;
 
         uint8_t *chunk;     /* read buffer */
+        EVP_MD_CTX *sha;    /* of the member that is being read */
+        EVP_MD *sha512;     /* looking it up takes as long as hashing a small file */
         uint64_t delivered; /* bytes that `tar` has given so far */
         struct catalog_member
                 replay;          /* the last member before the cut; path NULL: none, or done with */
@@ -177,6 +180,8 @@ int walk_begin(struct run *r, struct err *e);    /* finds the member in which th
 int walk_all(struct run *r, struct err *e);      /* everything once, from the cut on */
 int walk_again(struct run *r, struct err *e);    /* what changed while it was read */
 int walk_manifest(struct run *r, struct err *e); /* the last member, and the end of the tar */
+
+char *manifest_path(const struct run *r); /* of the tar's copy, while the archive is not stored */
 
 /* commit_changed.c: what is stored already, and has not changed, is left where it is. Ranges of it
  * are written with the rows of members, under the lock. */

@@ -5,11 +5,8 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 
 #define CHUNK (1024u * 1024u)
-
-DEFINE_CLEANUP(EVP_MD_CTX_free, EVP_MD_CTX *)
 
 /* The tar writer's bytes go into the pipeline, except those that finished volumes hold already. */
 static int to_pack(void *ctx, const void *data, size_t len, struct err *e)
@@ -39,12 +36,12 @@ static uint64_t position(const struct run *r)
         return r->base + tar_offset(r->tar);
 }
 
-static int pad(struct run *r, uint64_t len, struct err *e, EVP_MD_CTX *sha)
+static int pad(struct run *r, uint64_t len, struct err *e)
 {
         memset(r->chunk, 0, CHUNK);
         while (len > 0) {
                 size_t n = (size_t)MIN(len, (uint64_t)CHUNK);
-                if (!EVP_DigestUpdate(sha, r->chunk, n))
+                if (!EVP_DigestUpdate(r->sha, r->chunk, n))
                         return err_set(e, -EIO, "SHA-512 failed");
                 int q = tar_data(r->tar, r->chunk, n, e);
                 if (q < 0)
@@ -56,8 +53,7 @@ static int pad(struct run *r, uint64_t len, struct err *e, EVP_MD_CTX *sha)
 
 /* One read of every byte. What the header promised is delivered whatever the file does: a file that
  * shrinks is filled up with zeros, one that grows is cut, and both are noticed. */
-static int copy_content(
-        struct run *r, const struct member_source *m, uint64_t size, EVP_MD_CTX *sha, struct err *e)
+static int copy_content(struct run *r, const struct member_source *m, uint64_t size, struct err *e)
 {
         uint64_t left = size;
         while (left > 0) {
@@ -66,7 +62,7 @@ static int copy_content(
                         continue;
                 int why = n < 0 ? -errno : 0;
                 if (n <= 0) {
-                        int q = pad(r, left, e, sha);
+                        int q = pad(r, left, e);
                         if (q < 0)
                                 return q;
                         if (why == 0)
@@ -74,7 +70,7 @@ static int copy_content(
                         (void)err_errno(e, why, "cannot read %s", m->source ? m->source : m->path);
                         return MEMBER_UNREADABLE;
                 }
-                if (!EVP_DigestUpdate(sha, r->chunk, (size_t)n))
+                if (!EVP_DigestUpdate(r->sha, r->chunk, (size_t)n))
                         return err_set(e, -EIO, "SHA-512 failed");
                 int q = tar_data(r->tar, r->chunk, (size_t)n, e);
                 if (q < 0)
@@ -144,7 +140,7 @@ static int stale(const struct member_source *m, struct err *e)
 
 /* Header, content, end. `row` is filled in. MEMBER_* or -errno. */
 static int write_member(struct run *r, const struct member_source *m, const struct stat *st,
-        struct catalog_member *row, EVP_MD_CTX *sha, struct err *e)
+        struct catalog_member *row, struct err *e)
 {
         const char *hardlink = row->type == 'h' ? row->link : NULL;
         struct tar_member t = {
@@ -167,7 +163,7 @@ static int write_member(struct run *r, const struct member_source *m, const stru
                 /* A small member's row comes soon enough; a long one may hold a cut. */
                 if (row->size >= MiB && (q = record_open(r, row, e)) < 0)
                         return q;
-                result = copy_content(r, m, row->size, sha, e);
+                result = copy_content(r, m, row->size, e);
                 if (result < 0)
                         return result;
         }
@@ -219,16 +215,15 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
                 .link = hardlink ? hardlink : m->link,
         };
         uint8_t digest[64];
-        _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *sha = EVP_MD_CTX_new();
-        if (!sha || !EVP_DigestInit_ex(sha, EVP_sha512(), NULL))
-                return err_oom(e);
-        int result = write_member(r, m, &st, &row, sha, e);
+        if (row.type == 'f' && !EVP_DigestInit_ex(r->sha, r->sha512, NULL))
+                return err_set(e, -EIO, "SHA-512 failed");
+        int result = write_member(r, m, &st, &row, e);
         if (result < 0 || result == MEMBER_UNREADABLE) {
                 record_close(r);
                 return result;
         }
         if (row.type == 'f') {
-                if (!EVP_DigestFinal_ex(sha, digest, NULL))
+                if (!EVP_DigestFinal_ex(r->sha, digest, NULL))
                         return err_set(e, -EIO, "SHA-512 failed");
                 row.sha512 = digest;
         }

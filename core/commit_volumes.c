@@ -261,7 +261,8 @@ int volumes_pack(struct run *r, struct err *e)
 int volumes_put_manifest(struct run *r, struct err *e)
 {
         _cleanup_free_ char *folder = io_join(r->env->data, "spool");
-        if (!folder)
+        _cleanup_free_ char *earlier = manifest_path(r);
+        if (!folder || !earlier)
                 return err_oom(e);
         r->written = clock_now();
         const struct manifest_put p = {.catalog = r->catalog,
@@ -271,6 +272,7 @@ int volumes_put_manifest(struct run *r, struct err *e)
                 .n_recipients = r->recipients.n,
                 .workers = r->env->config->workers,
                 .folder = folder,
+                .earlier = earlier,
                 .when = r->written};
         int q = manifest_put(&p, e);
         crash_point("manifest-stored");

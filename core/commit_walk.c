@@ -348,7 +348,7 @@ int walk_again(struct run *r, struct err *e)
 
 /* ---- the manifest ---- */
 
-static char *manifest_path(const struct run *r)
+char *manifest_path(const struct run *r)
 {
         char *s;
         return asprintf(&s, "%s/spool/%s.manifest", r->env->data, r->a.id) < 0 ? NULL : s;

@@ -50,6 +50,12 @@ struct catalog;
 int manifest_write(
         struct catalog *c, const char *id, int64_t when, int fd, uint64_t *ret_size, struct err *e);
 
+/* The same, for an archive of which `earlier` is a manifest that was written when all its members
+ * were known: their lines are copied from there, from its beginning on, which takes a tenth of the
+ * time. If it has not as many as the catalogue, they are made anew. */
+int manifest_write_again(struct catalog *c, const char *id, int64_t when, int earlier, int fd,
+        uint64_t *ret_size, struct err *e);
+
 /* The locator: one record of exactly 512 bytes that follows the manifest inside the same tar member
  * and so stands right before the tar's two end blocks. A line of its own:
  * {"manifest_locator":1,"offset":…,"size":…,"volume":…,"plain_offset":…,"block_offset":…}, spaces,

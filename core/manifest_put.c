@@ -77,7 +77,9 @@ static int write_temp(const struct manifest_put *p, int *ret_fd, struct err *e)
         _cleanup_close_ int fd = open(p->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         if (fd < 0)
                 return err_errno(e, -errno, "cannot make a file in %s", p->folder);
-        int q = manifest_write(p->catalog, p->a->id, p->when, fd, &size, e);
+        _cleanup_close_ int earlier =
+                p->earlier ? open(p->earlier, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+        int q = manifest_write_again(p->catalog, p->a->id, p->when, earlier, fd, &size, e);
         if (q < 0)
                 return q;
         if (lseek(fd, 0, SEEK_SET) < 0)

@@ -21,8 +21,9 @@ struct manifest_put {
         const struct keys_public *const *recipients;
         size_t n_recipients;
         unsigned workers;
-        const char *folder; /* for a file without a name */
-        int64_t when;       /* at which the archive counts as stored, once it is there */
+        const char *folder;  /* for a file without a name */
+        const char *earlier; /* NULL, or where the tar's copy may lie, to copy members from */
+        int64_t when;        /* at which the archive counts as stored, once it is there */
 };
 /* What was sent by a failed one stays where a sweep finds it, or is gone. */
 int manifest_put(const struct manifest_put *p, struct err *e);

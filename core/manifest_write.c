@@ -6,7 +6,9 @@
 #include "clock.h"
 #include "io.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #define CHUNK (64 * KiB)
 
@@ -15,6 +17,7 @@ struct writer {
         struct buf out;
         uint64_t size; /* written to fd already */
         uint64_t members, blocks;
+        int earlier; /* a manifest of the same archive, or -EBADF */
         struct err *e;
 };
 
@@ -176,6 +179,45 @@ static int write_member(void *ctx, const struct catalog_member *m)
         return end_line(w);
 }
 
+/* The member lines of an earlier manifest, which follow its first line: counted, or with `w`
+ * copied. Returns their number, or 0 where it cannot be read. */
+static uint64_t earlier_members(int earlier, struct writer *w)
+{
+        _cleanup_close_ int fd = fcntl(earlier, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+                return 0;
+        FILE *f = fdopen(fd, "r");
+        if (!f)
+                return 0;
+        (void)steal_fd(&fd);
+        _cleanup_free_ char *line = NULL;
+        size_t room = 0;
+        uint64_t n = 0;
+        ssize_t len = getline(&line, &room, f); /* the archive's line */
+        while (len > 0 && (len = getline(&line, &room, f)) > 0) {
+                if (!startswith(line, "{\"path\":") || line[len - 1] != '\n')
+                        break;
+                n++;
+                if (!w)
+                        continue;
+                buf_add(&w->out, line, (size_t)len);
+                if (spill(w, CHUNK) < 0)
+                        break;
+        }
+        (void)fclose(f); /* only read */
+        return n;
+}
+
+static int write_members(struct writer *w, struct catalog *c, const struct catalog_archive *a,
+        const struct catalog_totals *t)
+{
+        uint64_t all = t->n_files + t->n_dirs + t->n_links + t->n_hardlinks;
+        if (w->earlier < 0 || earlier_members(w->earlier, NULL) != all)
+                return catalog_members_each(c, a->id, false, write_member, w, w->e);
+        w->members = earlier_members(w->earlier, w);
+        return w->members == all ? 0 : err_set(w->e, -EIO, "cannot copy the manifest");
+}
+
 /* ---- what it was made from, and what it left in other archives ---- */
 
 static int write_range(void *ctx, const struct catalog_range *r)
@@ -291,7 +333,7 @@ static int write_all(
         if (q == 0)
                 q = write_head(w, a, &t, when);
         if (q == 0)
-                q = catalog_members_each(c, a->id, false, write_member, w, w->e);
+                q = write_members(w, c, a, &t);
         if (q == 0)
                 q = write_run(w, c, a->id);
         if (q == 0)
@@ -306,8 +348,14 @@ static int write_all(
 int manifest_write(
         struct catalog *c, const char *id, int64_t when, int fd, uint64_t *ret_size, struct err *e)
 {
+        return manifest_write_again(c, id, when, -EBADF, fd, ret_size, e);
+}
+
+int manifest_write_again(struct catalog *c, const char *id, int64_t when, int earlier, int fd,
+        uint64_t *ret_size, struct err *e)
+{
         struct catalog_archive a = {0};
-        struct writer w = {.fd = fd, .e = e};
+        struct writer w = {.fd = fd, .earlier = earlier, .e = e};
         int q = catalog_archive_get(c, id, &a, e);
         if (q == 0)
                 q = write_all(&w, c, &a, when);

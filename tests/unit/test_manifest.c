@@ -60,6 +60,38 @@ static char *write_text(struct catalog *c, size_t *ret_len)
         return text;
 }
 
+/* Written from the catalogue and from an earlier manifest, it is the same; one that has lost a
+ * member is not believed. */
+static void members_copied_from_an_earlier_manifest_are_the_same(void **state)
+{
+        struct scratch *s = *state;
+        put_whole_archive(s->c);
+        size_t len;
+        _cleanup_free_ char *text = write_text(s->c, &len);
+        const char *lost = strstr(text, "{\"path\":\"photos/a.jpg\"");
+        assert_non_null(lost);
+        for (int damaged = 0; damaged < 4; damaged++) {
+                _cleanup_close_ int from = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+                _cleanup_close_ int to = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+                const char *rest = damaged == 1 ? strchr(lost, '\n') + 1 : lost;
+                assert_int_equal(io_write_full(from, text, (size_t)(lost - text)), 0);
+                if (damaged != 2)
+                        assert_int_equal(io_write_full(from, rest, strlen(rest)), 0);
+                uint64_t size;
+                if (damaged == 3) /* only who copies cannot know that it was altered */
+                        assert_int_equal(pwrite(from, "P", 1, lost - text + 9), 1);
+                OK(manifest_write_again(s->c, A, 1, from, to, &size, E));
+                _cleanup_free_ char *again = calloc(1, (size_t)size + 1);
+                assert_non_null(again);
+                assert_int_equal(io_pread_full(to, again, (size_t)size + 1, 0), size);
+                if (damaged == 3) {
+                        assert_int_equal(again[lost - text + 9], 'P');
+                        again[lost - text + 9] = 'p';
+                }
+                assert_string_equal(again, text);
+        }
+}
+
 struct text {
         const char *p;
         size_t left, step; /* at most `step` bytes a call */
@@ -419,6 +451,7 @@ int main(void)
                 T(manifest_of_an_unknown_archive_is_refused),
                 T(full_disk_stops_the_manifest),
                 T(manifest_made_of_what_was_read_is_the_same),
+                T(members_copied_from_an_earlier_manifest_are_the_same),
                 T(archive_read_back_counts_as_stored),
                 T(archive_that_is_there_is_not_touched),
                 T(manifest_cut_anywhere_is_refused),
