@@ -148,6 +148,9 @@ class Cold:
         again = self.cli(new, "recover", "--key", key)
         self.assertIn("2 known already", again)
         self.assertEqual("its inventory of 20" in again, self.empty == 0, again)
+        out = os.path.join(self.folder, "out")
+        self.in_time(new, "restore", "latest", "--to", out, "--key", key, "--wait")
+        self.same_tree(top, out + top, owners=False)
 
     def test_archive_without_its_manifest_is_recovered_from_its_thawed_end(self):
         m, top = self.machine(), self.sources(3)
@@ -194,6 +197,40 @@ class Cold:
         until(lambda: m.leftovers() == [], m.leftovers)
         self.restored(m, name, "bulk deep/er/photo", "deep/er/photo", photo)
         m.stop()
+
+    def test_volumes_of_several_parts_are_whole(self):
+        m = self.machine(COMPRESSION="none", VOLUME_SIZE="32MiB", UPLOAD_CONCURRENCY=3).start()
+        content = os.urandom(10 << 20) * 7 + b"end"
+        m.write("large", content)
+        m.commit("three volumes")
+        name = m.wait("stored")
+        self.assertGreaterEqual(len(m.info(name)["volumes"]), 3)
+        m.stop()
+        out = os.path.join(self.folder, "out")
+        self.in_time(m, "restore", "latest", "--to", out, "--wait")
+        with open(os.path.join(out, "large"), "rb") as f:
+            self.assertEqual(f.read(), content)
+
+    # ---- two machines ----
+
+    def test_two_machines_share_a_store_and_leave_each_other_alone(self):
+        one, two = self.machine("one"), self.machine("two")
+        for m in (one, two):
+            m.start()
+            m.write("of " + os.path.basename(m.folder), os.urandom(100000))
+            m.commit("mine")
+        for m in (one, two):
+            m.wait("stored")
+            self.assertEqual(len(m.archives()), 1)
+            m.stop()
+        held = self.objects()
+        self.assertGreaterEqual(held, 4)
+        self.cli(one, "delete", "--yes", "latest")
+        self.assertEqual(self.objects(), held - 2)
+        self.cli(two, "verify")
+        out = os.path.join(self.folder, "out")
+        self.in_time(two, "restore", "latest", "--to", out, "--wait")
+        self.assertEqual(os.listdir(out), ["of " + os.path.basename(two.folder)])
 
     def test_restore_goes_on_after_the_daemon_was_killed(self):
         m = self.machine().start()
@@ -354,6 +391,16 @@ class InDeepArchive(Cold, MountCase):
         client = self.client("s3")
         for o in client.list_objects_v2(Bucket=self.place, Prefix="pre/manifests/")["Contents"]:
             client.delete_object(Bucket=self.place, Key=o["Key"])
+
+    def test_object_that_was_lost_or_changed_is_noticed(self):
+        m, top = self.machine(), self.sources(1)
+        self.cli(m, "backup", "-m", "words", top)
+        client = self.client("s3")
+        key, = [o["Key"] for o in client.list_objects_v2(Bucket=self.place, Prefix="pre/archives/")["Contents"]]
+        client.put_object(Bucket=self.place, Key=key, Body=b"x", StorageClass="DEEP_ARCHIVE")
+        self.assertIn(key[len("pre/"):], self.cli(m, "verify", "latest", status=1))
+        client.delete_object(Bucket=self.place, Key=key)
+        self.assertIn("missing", self.cli(m, "verify", "latest", status=1))
 
     def uploads(self):
         return self.client("s3").list_multipart_uploads(Bucket=self.place).get("Uploads", [])
