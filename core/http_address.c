@@ -107,7 +107,9 @@ int http_error(CURLcode code, const char *why, const char *url, struct err *e)
                 return err_set(e, -EAGAIN, "no address is known for %s (%s); is the network up?",
                         host, why);
         case CURLE_COULDNT_CONNECT:
-                return err_set(e, -EAGAIN, "cannot connect to %s (%s)", host, why);
+                return err_set(e, -EAGAIN,
+                        "cannot connect to %s (%s); is the service up, and its address right?",
+                        host, why);
         case CURLE_OPERATION_TIMEDOUT:
                 return err_set(e, -EAGAIN, "%s does not answer (%s)", host, why);
         default:

@@ -190,10 +190,14 @@ static bool needs_path_style(const char *bucket, const char *host)
 static int set_address(struct s3_store *s, const char *url, const char *class, struct err *e)
 {
         char bucket[256], prefix[512];
-        if (!store_s3_parse(url, bucket, sizeof bucket, prefix, sizeof prefix) ||
-                !bucket_is_sane(bucket))
+        if (!store_s3_parse(url, bucket, sizeof bucket, prefix, sizeof prefix))
                 return err_set(e, -EINVAL,
                         "%s: a bucket is written s3://bucket or s3://bucket/prefix", url);
+        if (!bucket_is_sane(bucket))
+                return err_set(e, -EINVAL,
+                        "%s: \"%s\" is no name of a bucket, which has 3 to 63 letters, digits, "
+                        "dots and hyphens; correct VAULT in the configuration",
+                        url, bucket);
         s->bucket = strdup(bucket);
         s->base.url = strdup(url);
         s->storage_class = strdup(class && *class ? class : S3_INDEX_CLASS);

@@ -91,6 +91,9 @@ class Sentences(Trouble):
     def test_no_bucket(self):
         self.said(self.machine(VAULT="s3://not-there"), "s3://not-there", "make the bucket", "VAULT")
 
+    def test_a_name_that_no_bucket_has(self):
+        self.said(self.machine(VAULT="s3://b/x"), '"b" is no name of a bucket', "3 to 63", "VAULT")
+
     def test_another_region(self):
         self.said(self.machine(REGION_NAME="eu-west-1"), "us-east-1", "REGION_NAME")
 
@@ -100,7 +103,7 @@ class Sentences(Trouble):
     def test_no_service(self):
         self.server.kill()
         m = self.machine(ENDPOINT_URL=self.server.url)
-        self.said(m, "cannot connect to 127.0.0.1")
+        self.said(m, "cannot connect to 127.0.0.1", "is the service up")
 
     def test_http_to_another_machine(self):
         self.said(self.machine(ENDPOINT_URL="http://192.0.2.1"), "not encrypted", "https://", "ALLOW_HTTP")
