@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BATCH      512
 #define MAX_QUEUED 64
 #define MANY       1000 /* names */
+#define MAX_GONE   500
 
 struct names {
         char *v[MAX_QUEUED];
@@ -24,6 +26,9 @@ struct notifier {
         bool stop, all, relieve;
         bool forgetting; /* of all: asked for or begun, and not done */
         struct names forget, touch;
+        struct inode_name *gone; /* what the last freeze took away, for the toucher */
+        size_t n_gone;
+        atomic_int toucher_id; /* as the kernel names it in requests */
         pthread_t forgetter, toucher;
         bool started;
 };
@@ -119,6 +124,26 @@ void notifier_settle(struct notifier *n)
         pthread_mutex_unlock(&n->lock);
 }
 
+static void free_names(struct inode_name *v, size_t count)
+{
+        for (size_t i = 0; i < count; i++)
+                free(v[i].name);
+        free(v);
+}
+
+/* Takes the names. Of two freezes in a row the windows hear of the last. */
+static void tell_gone(struct notifier *n, struct inode_name *v, size_t count)
+{
+        pthread_mutex_lock(&n->lock);
+        struct inode_name *old = n->gone;
+        size_t n_old = n->n_gone;
+        n->gone = v;
+        n->n_gone = count;
+        pthread_cond_broadcast(&n->wake);
+        pthread_mutex_unlock(&n->lock);
+        free_names(old, n_old);
+}
+
 static void forget_all(struct notifier *n)
 {
         struct inode_name *v = NULL;
@@ -126,13 +151,11 @@ static void forget_all(struct notifier *n)
         /* A folder takes the kernel some time for each entry that it knows below it. */
         if (inode_table_known(n->m->inodes) > MANY)
                 forgotten(n);
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
                 inval(n, FUSE_ROOT_ID, v[i].name);
-                free(v[i].name);
-        }
-        free(v);
         (void)fuse_lowlevel_notify_inval_inode(
                 n->m->session, FUSE_ROOT_ID, 0, 0); /* its times and links */
+        tell_gone(n, v, count);
 }
 
 static void relieve(struct notifier *n)
@@ -183,6 +206,23 @@ static void touch(const struct notifier *n, const char *path)
                         AT_FDCWD, full, NULL, AT_SYMLINK_NOFOLLOW); /* only for open windows */
 }
 
+/* Windows hear that a name is gone only from somebody who removes it: see root.c. */
+static void remove_gone(const struct notifier *n, const struct inode_name *v, size_t count)
+{
+        for (size_t i = 0; i < MIN(count, MAX_GONE); i++) {
+                _cleanup_free_ char *full = NULL;
+                if (asprintf(&full, "%s/%s", n->m->mountpoint, v[i].name) < 0)
+                        full = NULL;
+                else
+                        (void)unlink(full); /* only for open windows */
+        }
+}
+
+bool notifier_asks(const struct notifier *n, fuse_req_t req)
+{
+        return fuse_req_ctx(req)->pid == atomic_load(&n->toucher_id);
+}
+
 /* This thread waits for its own process. If that is killed meanwhile, the kernel ends the wait when
  * the last descriptor of /dev/fuse is closed, and a thread that waits closes nothing: so it must
  * not hold one. With a table of its own it holds none at all. */
@@ -196,15 +236,23 @@ static void *toucher(void *arg)
 {
         struct notifier *n = arg;
         let_go_of_descriptors();
+        atomic_store(&n->toucher_id, gettid());
         pthread_mutex_lock(&n->lock);
         while (!n->stop) {
                 char *path = next(&n->touch);
-                if (!path) {
+                struct inode_name *gone = n->gone;
+                size_t count = n->n_gone;
+                n->gone = NULL;
+                n->n_gone = 0;
+                if (!path && !gone) {
                         pthread_cond_wait(&n->wake, &n->lock);
                         continue;
                 }
                 pthread_mutex_unlock(&n->lock);
-                touch(n, path);
+                remove_gone(n, gone, count);
+                free_names(gone, count);
+                if (path)
+                        touch(n, path);
                 free(path);
                 pthread_mutex_lock(&n->lock);
         }
@@ -244,6 +292,7 @@ void notifier_free(struct notifier *n)
         }
         for (char *s; (s = next(&n->forget)) || (s = next(&n->touch));)
                 free(s);
+        free_names(n->gone, n->n_gone);
         pthread_cond_destroy(&n->wake);
         pthread_mutex_destroy(&n->lock);
         free(n);

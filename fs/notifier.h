@@ -11,7 +11,7 @@ int notifier_new(struct mount *m, struct notifier **ret, struct err *e);
 int notifier_start(struct notifier *n, struct err *e);
 void notifier_free(struct notifier *n);
 
-/* All names of the root, after a freeze. */
+/* All names of the root, after a freeze. Open windows are told that they are gone. */
 void notifier_forget_all(struct notifier *n);
 /* Waits a second at most until that has been done, so that whoever committed finds the new area;
  * not at all where the kernel knows so much that it would be felt: what changes something is told
@@ -22,5 +22,7 @@ void notifier_settle(struct notifier *n);
 void notifier_forget_name(struct notifier *n, const char *name);
 /* Too many descriptors: the oldest names. */
 void notifier_relieve(struct notifier *n);
+/* Whether a request comes from the thread that makes events for windows through the own mount. */
+bool notifier_asks(const struct notifier *n, fuse_req_t req);
 /* Touches `path` (relative to the mountpoint; borrowed) so that open windows look again. */
 void notifier_touch(struct notifier *n, const char *path);

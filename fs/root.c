@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 struct fuse_lowlevel_ops root_ops;
@@ -82,8 +83,31 @@ void root_frozen(struct mount *m)
 
 /* ---- operations ---- */
 
+static bool is_on_disk(const struct mount *m, const char *name)
+{
+        struct stat st;
+        return fstatat(m->root->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* The notifier removes what a freeze has taken away already: only the event counts. Whatever is
+ * there by now is new, and not its business. */
+static void lookup_gone(fuse_req_t req, const char *name)
+{
+        struct mount *m = mount_of(req);
+        struct fuse_entry_param e;
+        int q = is_on_disk(m, name) ? ENOENT : virtual_gone(m, &e);
+        if (q)
+                fuse_reply_err(req, q);
+        else
+                fuse_reply_entry(req, &e);
+}
+
 static void root_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+        if (!root_is_reserved(name) && notifier_asks(mount_of(req)->notifier, req)) {
+                lookup_gone(req, name);
+                return;
+        }
         if (!root_is_reserved(name)) {
                 passthrough_ops.lookup(req, parent, name);
                 return;
@@ -138,6 +162,8 @@ static void root_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
                 fuse_reply_err(req, 0);
         } else if (root_is_reserved(name)) {
                 fuse_reply_err(req, EPERM);
+        } else if (notifier_asks(mount_of(req)->notifier, req)) {
+                fuse_reply_err(req, is_on_disk(mount_of(req), name) ? ENOENT : 0);
         } else {
                 passthrough_ops.unlink(req, parent, name);
         }

@@ -70,6 +70,14 @@ int virtual_root_lookup(struct mount *m, const char *name, struct fuse_entry_par
         return ENOENT;
 }
 
+int virtual_gone(struct mount *m, struct fuse_entry_param *ret)
+{
+        int q = entry(m, V_GONE, NULL, NULL, ret);
+        if (!q)
+                ret->attr.st_nlink = 2; /* removing a name never takes the last one */
+        return q;
+}
+
 /* ---- lookup ---- */
 
 static int lookup_archive(struct mount *m, const char *name, struct fuse_entry_param *ret)

@@ -18,6 +18,10 @@ void vtree_free(struct vtree *t);
 const char *virtual_root_entry(struct mount *m, size_t k, struct stat *ret);
 int virtual_root_lookup(struct mount *m, const char *name, struct fuse_entry_param *ret);
 
+/* What stands for a name of the root that a freeze took away: for the notifier alone, which removes
+ * it, so that windows see it go. */
+int virtual_gone(struct mount *m, struct fuse_entry_param *ret);
+
 /* `.commit` disappears until it is created again, or a second has passed. */
 void virtual_hide_commit(struct mount *m);
 void virtual_create_commit(fuse_req_t req, struct fuse_file_info *fi);

@@ -31,6 +31,7 @@ static const struct {
         [V_JOB_FILES] = {S_IFREG | 0444},
         [V_JOB_LAST] = {S_IFREG | 0444},
         [V_JOB_COMMIT] = {S_IFREG | 0600},
+        [V_GONE] = {S_IFREG},
 };
 
 bool vkind_is_dir(enum vkind kind)
@@ -108,6 +109,8 @@ int content_render(struct mount *m, const struct vnode *v, struct buf *b, struct
 {
         if (v->kind >= V_JOB && v->kind <= V_JOB_COMMIT)
                 return job_render(m, v, b, e);
+        if (v->kind == V_GONE)
+                return 0;
         if (v->kind == V_COMMIT)
                 return engine_commit_help(m->engine, false, b, e);
         struct catalog *c = vtree_catalog(m->vtree, e);

@@ -29,6 +29,7 @@ enum vkind {
         V_JOB_FILES,
         V_JOB_LAST,
         V_JOB_COMMIT,
+        V_GONE,
         V_MEMBER,
 };
 

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Committing freezes exactly what is staged: open handles, links, what changes, what cannot be read, and the way back."""
+import contextlib
 import ctypes
 import errno
 import mmap
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -493,6 +495,46 @@ class Windows(MountCase):
                 return b""
 
         until(told, "an event for archives/")
+
+    def test_open_windows_see_go_what_was_committed(self):
+        """File managers that read a folder once believe in events alone."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        m = self.mount()
+        m.write("a", "text")
+        m.write("d/b", "text")
+        os.symlink("/etc/hostname", m.path("l"))
+        fd = libc.inotify_init1(os.O_NONBLOCK)
+        self.addCleanup(os.close, fd)
+        self.assertGreaterEqual(libc.inotify_add_watch(fd, os.fsencode(m.point), 0x200), 0)  # IN_DELETE
+        seen = set()
+
+        def told():
+            with contextlib.suppress(BlockingIOError):
+                data = os.read(fd, 65536)
+                while data:
+                    length = struct.unpack_from("iIII", data)[3]
+                    seen.add(data[16:16 + length].rstrip(b"\0"))
+                    data = data[16 + length:]
+            return {b"a", b"d", b"l"} <= seen
+
+        m.commit()
+        until(told, lambda: "events for what is gone: %s" % seen)
+        self.assertEqual(sorted(os.listdir(m.point)), [".commit", ".status", "archives", "jobs"])
+        self.refused("ENOENT", os.stat, m.path("a"))
+
+    def test_what_is_new_under_a_name_that_went_stays(self):
+        m = self.mount()
+        for k in range(30):
+            for n in "abc":
+                m.write(n, "%d" % k)
+            m.commit()
+            for n in "cba":
+                m.write(n, "new %d" % k)
+            for _ in range(3):
+                self.assertEqual([m.read(n) for n in "abc"], ["new %d" % k] * 3)
+        for a in m.archives():
+            m.wait("stored", a)
+        self.assertEqual([m.read(n) for n in "abc"], ["new 29"] * 3)
 
 
 if __name__ == "__main__":
