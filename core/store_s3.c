@@ -195,8 +195,9 @@ static int set_address(struct s3_store *s, const char *url, const char *class, s
                         "%s: a bucket is written s3://bucket or s3://bucket/prefix", url);
         if (!bucket_is_sane(bucket))
                 return err_set(e, -EINVAL,
-                        "%s: \"%s\" is no name of a bucket, which has 3 to 63 letters, digits, "
-                        "dots and hyphens; correct VAULT in the configuration",
+                        "%s: \"%s\" is no name of a bucket (3 to 63 letters, digits, dots, "
+                        "hyphens); "
+                        "VAULT is written s3://bucket or s3://bucket/prefix",
                         url, bucket);
         s->bucket = strdup(bucket);
         s->base.url = strdup(url);
