@@ -4,6 +4,8 @@
 #include "catalog.h"
 #include "catalog_version.h"
 #include "clock.h"
+#include "config.h"
+#include "keys.h"
 #include "report.h"
 #include "words.h"
 
@@ -67,6 +69,34 @@ static void facts(const struct catalog_archive *a)
                         WORDS(a->n_returned, "entry", "entries"));
 }
 
+enum fit { FIT_NO, FIT_LOCKED, FIT_YES };
+
+static enum fit fit_of(const char *path, const struct catalog_archive *a)
+{
+        _cleanup_(keys_private_freep) struct keys_private *key = NULL;
+        int q = keys_private_load(path, NULL, NULL, &key, NULL); /* asks nobody */
+        if (q == -ENOKEY && access(path, R_OK) == 0)
+                return FIT_LOCKED;
+        return q == 0 && strstr(a->recipients, keys_private_fingerprint(key)) ? FIT_YES : FIT_NO;
+}
+
+/* Which of the private keys that are configured here it needs. One that is locked does not tell. */
+static void opened_by(const struct config *c, const struct catalog_archive *a)
+{
+        for (enum fit fit = FIT_YES; fit > FIT_NO; fit--) {
+                bool any = false;
+                for (char *const *p = c->private_keys; *p; p++)
+                        if (fit_of(*p, a) == fit) {
+                                (void)printf("%-14s %s%s\n", any ? "" : "opened by", *p,
+                                        fit == FIT_LOCKED ? " (perhaps: it is locked)" : "");
+                                any = true;
+                        }
+                if (any)
+                        return;
+        }
+        line("opened by", "no private key that is here");
+}
+
 static int print_base(void *ctx _unused_, const char *base, const char *name, uint64_t files)
 {
         (void)printf("%-14s %s: %s\n", "  in", *name ? name : base, WORDS(files, "file", NULL));
@@ -92,8 +122,12 @@ static int made_from(struct cli *cli, const struct catalog_archive *a, struct er
 static int text(struct cli *cli, const struct catalog_archive *a, struct err *e)
 {
         _cleanup_buf_ struct buf log = BUF_INIT;
+        int q = cli_config(cli, e);
+        if (q < 0)
+                return q;
         facts(a);
-        int q = made_from(cli, a, e);
+        opened_by(cli->config, a);
+        q = made_from(cli, a, e);
         if (q == 0)
                 q = report_log(cli->catalog, a->id, &log, e);
         if (q == 0 && log.len > 0)

@@ -216,8 +216,13 @@ class SeveralKeys(CliCase):
         for name in ("a", "b"):
             self.configure([name + ".pub"], [name + ".pem"])
             self.backup("f", message=name)
+        names = [line.split()[0] for line in self.ag("list").out.splitlines()]
         self.configure(["c.pub"], ["a.pem", "b.pem"])
         self.ag("verify", "--data")
+        for name, key in zip(names, ("a.pem", "b.pem")):
+            self.assertRegex(self.ag("show", name).out, "opened by +%s\n" % self.path(key))
+        self.configure(["c.pub"], ["c.pem"])
+        self.assertIn("no private key that is here", self.ag("show", names[0]).out)
 
     def test_the_configuration_shows_the_list(self):
         self.configure(["a.pub"], ["a.pem", "b.pem"])
