@@ -51,13 +51,31 @@ static int pad(struct run *r, uint64_t len, struct err *e)
         return 0;
 }
 
+/* What was a hole when the header was written is not read: it held zeros then, and the tar has no
+ * room for what has come there since. */
+static int skip_hole(struct run *r, int fd, uint64_t len, struct err *e)
+{
+        if (lseek(fd, (off_t)len, SEEK_CUR) < 0)
+                return err_errno(e, -errno, "cannot read on behind a hole");
+        return pad(r, len, e);
+}
+
 /* One read of every byte. What the header promised is delivered whatever the file does: a file that
  * shrinks is filled up with zeros, one that grows is cut, and both are noticed. */
 static int copy_content(struct run *r, const struct member_source *m, uint64_t size, struct err *e)
 {
         uint64_t left = size;
         while (left > 0) {
-                ssize_t n = read(m->fd, r->chunk, (size_t)MIN(left, (uint64_t)CHUNK));
+                bool hole;
+                size_t len = (size_t)MIN(tar_next(r->tar, &hole), (uint64_t)CHUNK);
+                if (hole) {
+                        int q = skip_hole(r, m->fd, len, e);
+                        if (q < 0 || (q = run_tick(r, e)) < 0)
+                                return q;
+                        left -= len;
+                        continue;
+                }
+                ssize_t n = read(m->fd, r->chunk, len);
                 if (n < 0 && errno == EINTR)
                         continue;
                 int why = n < 0 ? -errno : 0;

@@ -273,13 +273,12 @@ int tar_zeros(struct tar_writer *w, uint64_t len, struct err *e)
         return 0;
 }
 
-uint64_t tar_hole(const struct tar_writer *w)
+uint64_t tar_next(const struct tar_writer *w, bool *ret_hole)
 {
+        *ret_hole = false;
         if (!w->member || w->done >= w->size)
                 return 0;
-        bool hole;
-        uint64_t end = tar_map_next(&w->map, w->done, &hole);
-        return hole ? end - w->done : 0;
+        return tar_map_next(&w->map, w->done, ret_hole) - w->done;
 }
 
 int tar_end(struct tar_writer *w, struct err *e)

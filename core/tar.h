@@ -40,14 +40,14 @@ struct tar_member {
 int tar_begin(struct tar_writer *w, const struct tar_member *m, unsigned *ret_lost, struct err *e);
 /* Exactly st->st_size bytes in all (holes included, as zeros) must follow a regular file's header.
  * -EINVAL for more than that. -ESTALE for bytes other than zero where tar_begin() found a hole: the
- * archive has no place for them, the file has changed; look at tar_hole() to do better. */
+ * archive has no place for them, the file has changed; look at tar_next() to do better. */
 int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e);
 /* As tar_data(), with `len` zeros. */
 int tar_zeros(struct tar_writer *w, uint64_t len, struct err *e);
-/* How many of the next bytes are a hole; 0 if data comes next. Holes need not be read: give them
- * with tar_zeros(), hash zeros, and seek over them. What a file has got there since then is a
- * change like any other. */
-uint64_t tar_hole(const struct tar_writer *w);
+/* How many of the next bytes are alike, a hole or data; 0 at the member's end. Holes need not be
+ * read: give them with tar_zeros(), hash zeros, and seek over them. What a file has got there since
+ * then is a change like any other. */
+uint64_t tar_next(const struct tar_writer *w, bool *ret_hole);
 /* -EINVAL if the count was wrong. */
 int tar_end(struct tar_writer *w, struct err *e);
 /* The end-of-archive blocks: 1,024 zero bytes. */

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -121,6 +122,34 @@ class Backup(ArchiveCase):
         self.write("src/secret", "x", mode=0)
         self.ag("backup", "-m", "words", "src", status=3)
         self.assertIn("secret", self.ag("show", "--log", "latest").out)
+
+    def test_a_disk_image_whose_holes_are_filled_while_it_is_read_is_a_file_that_changes(self):
+        image = self.write("image")
+        size, piece = 64 << 20, 1 << 20
+        fd, over = os.open(image, os.O_RDWR), threading.Event()
+        self.addCleanup(os.close, fd)
+        os.truncate(image, size)
+        for at in range(0, size, 8 * piece):
+            os.pwrite(fd, os.urandom(piece), at)
+
+        def fill():
+            rng = random.Random(1)
+            while not over.is_set():
+                os.pwrite(fd, b"x" * 4096, rng.randrange(size >> 12) << 12)
+                time.sleep(0.0002)
+        writer = threading.Thread(target=fill)
+        writer.start()
+        try:
+            self.ag("backup", "-m", "words", image, status=3)
+        finally:
+            over.set()
+            writer.join()
+        log = self.ag("show", "latest", "--log").out
+        self.assertIn("image kept changing while it was read; it is archived as it was read last", log)
+        self.assertNotIn("begun again", log)
+        self.ag("verify", "--data")
+        self.ag("restore", "latest", "--to", "out")
+        self.assertEqual(os.stat(self.path("out") + image).st_size, size)
 
     def test_detached_it_is_queued_with_status_4_and_the_next_program_does_it(self):
         name = self.ag("backup", "--detach", "-m", "later", "src", status=4).out.strip()
