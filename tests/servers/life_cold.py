@@ -323,6 +323,29 @@ class InVault(Cold, MountCase):
         self.assertGreater(start, 30 << 20)
         self.assertLess(sum(b - a for a, b in jobs), whole / 2)
 
+    def test_piece_that_the_vault_lost_is_asked_for_again(self):
+        m = self.machine(COMPRESSION="none").start()
+        m.write("big", os.urandom(40 << 20))
+        m.write("small", "some text\n")
+        m.commit("summer")
+        name = m.wait("stored")
+        with open(m.path("archives", name, ".restore"), "w") as f:
+            f.write("small\n")
+        until(lambda: "asked the store" in m.text("log", name), lambda: m.read(".status"))
+        asked = self.asked()
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+            lost = db.execute("DELETE FROM doc WHERE kind = 'job' AND parent = ? AND json_extract(body, '$.start') > 0",
+                              (self.place,)).rowcount
+        db.close()
+        self.assertGreater(lost, 0)
+        self.server.advance(THAW + 1)
+        until(lambda: self.asked() == asked + lost, lambda: m.text("log", name) + m.read(".status"))
+        self.server.advance(THAW + 1)
+        until(lambda: m.state(name) == "restored", lambda: m.text("log", name) + m.read(".status"))
+        with open(m.path("archives", name, "files", "small")) as f:
+            self.assertEqual(f.read(), "some text\n")
+        self.assertEqual(self.asked(), asked + lost)
+
     def test_missing_vault_is_not_made_by_the_way(self):
         m, top = self.machine(VAULT="glacier://" + self.place + "-slip"), self.sources(1)
         r = self.run_cli(m, "backup", "-m", "words", top)
