@@ -48,8 +48,10 @@ static int check_room(struct engine *g, struct catalog *c, const struct catalog_
         int q = catalog_restore_is_known(c, r, e); /* one that is under way has taken some */
         if (q != 0)
                 return MIN(q, 0);
-        if (*r->target)
-                return thaw_room_in_folder(plan, r->target, e);
+        if (*r->target) {
+                q = r->overwrite ? 0 : thaw_target_is_free(c, plan, r->target, e);
+                return q < 0 ? q : thaw_room_in_folder(plan, r->target, e);
+        }
         q = content_cache(g, &cache, e);
         return q < 0 ? q : thaw_room_in_cache(c, plan, g->config->data, cache_bytes(cache), e);
 }

@@ -85,6 +85,9 @@ int thaw_price(const struct cost_prices *prices, const struct catalog_archive *a
 int thaw_room_in_folder(const struct thaw_plan *p, const char *folder, struct err *e);
 int thaw_room_in_cache(struct catalog *c, const struct thaw_plan *p, const char *folder,
         uint64_t cached, struct err *e);
+/* Whether none of its files is in the folder: -EEXIST names one. */
+int thaw_target_is_free(
+        struct catalog *c, const struct thaw_plan *p, const char *folder, struct err *e);
 /* How much of what was asked for is fetched into the cache before anybody reads it. */
 uint64_t thaw_ahead(uint64_t cache_limit);
 

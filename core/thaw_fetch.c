@@ -9,7 +9,6 @@
 #include "words.h"
 
 #include <inttypes.h>
-#include <sys/stat.h>
 
 /* ---- into the cache ---- */
 
@@ -140,26 +139,6 @@ void thaw_drop(struct thaw *t)
 
 /* ---- into a folder ---- */
 
-/* Before the first byte: afterwards what is there may be of an attempt that was cut off. */
-static int check_target(struct thaw *t, struct err *e)
-{
-        int q = 0;
-        for (size_t i = 0; q == 0 && i < t->plan.n_files; i++) {
-                _cleanup_free_ char *path = NULL, *full = NULL;
-                struct stat st;
-                q = catalog_member_path(t->catalog, t->plan.files[i].member, &path, e);
-                if (q < 0)
-                        break;
-                if (asprintf(&full, "%s/%s", t->r.target, path) < 0) {
-                        full = NULL;
-                        return err_oom(e);
-                }
-                if (lstat(full, &st) == 0)
-                        q = err_set(e, -EEXIST, "%s is there already; nothing was written", full);
-        }
-        return q;
-}
-
 static void progress(void *ctx, const struct restore_progress *p)
 {
         struct thaw *t = ctx;
@@ -194,7 +173,8 @@ static int begin_target(struct thaw *t, struct err *e)
 {
         if (t->r.begun)
                 return 0;
-        int q = t->r.overwrite ? 0 : check_target(t, e);
+        /* before the first byte: afterwards what is there may be of an attempt that was cut off */
+        int q = t->r.overwrite ? 0 : thaw_target_is_free(t->catalog, &t->plan, t->r.target, e);
         if (q < 0)
                 return q;
         t->r.begun = true;

@@ -2,7 +2,9 @@
 
 #include "catalog.h"
 #include "clock.h"
+#include "io.h"
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* What a file takes on the disk: not more than was read of it, holes take nothing. */
@@ -72,4 +74,22 @@ int thaw_room_in_cache(struct catalog *c, const struct thaw_plan *p, const char 
                                "make room, or restore it to a folder on another disk "
                                "(autoglacier restore)",
                                e);
+}
+
+int thaw_target_is_free(
+        struct catalog *c, const struct thaw_plan *p, const char *folder, struct err *e)
+{
+        int q = 0;
+        for (size_t i = 0; q == 0 && i < p->n_files; i++) {
+                _cleanup_free_ char *path = NULL, *full = NULL;
+                struct stat st;
+                q = catalog_member_path(c, p->files[i].member, &path, e);
+                if (q < 0)
+                        break;
+                if (!(full = io_join(folder, path)))
+                        return err_oom(e);
+                if (lstat(full, &st) == 0)
+                        q = err_set(e, -EEXIST, "%s is there already; nothing was written", full);
+        }
+        return q;
 }

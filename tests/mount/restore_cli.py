@@ -112,6 +112,19 @@ class Cold(MountCase):
         self.assertIn("has room for", r.stderr)
         self.assertEqual(self.asked(m), [])
 
+    def test_what_is_in_the_way_is_told_before_anything_is_asked(self):
+        m = self.cold()
+        there = os.path.join(self.folder, "out", self.top, "b")
+        os.makedirs(os.path.dirname(there))
+        with open(there, "w") as f:
+            f.write("mine")
+        r = self.cli(m, 1, "restore", "latest", "--to", "out", "--wait")
+        self.assertIn("is there already", r.stderr)
+        self.assertIn("--overwrite", r.stderr)
+        self.assertEqual(self.asked(m), [])
+        self.cli(m, 0, "restore", "latest", "--to", "out", "--wait", "--overwrite")
+        self.assertEqual(self.find("out"), self.want)
+
     def test_another_key_is_told_before_anything_is_asked(self):
         m = self.cold()
         self.cli(m, 0, "genkeys", "--bits", "2048", "other.pem", "other.pub")
