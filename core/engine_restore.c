@@ -86,6 +86,15 @@ static int prepare(struct engine *g, struct catalog *c, const struct catalog_arc
         return 0;
 }
 
+/* It need not be here yet: a stick is plugged in when the store has thawed. */
+static bool has_key(const struct config *config)
+{
+        for (char *const *p = config->private_keys; *p; p++)
+                if (access(*p, R_OK) == 0)
+                        return true;
+        return false;
+}
+
 static void note_request(struct engine *g, struct catalog *c, const struct catalog_archive *a,
         const struct catalog_restore *r)
 {
@@ -100,6 +109,10 @@ static void note_request(struct engine *g, struct catalog *c, const struct catal
                 cost_about(&b, &(struct cost_sum){.usd = r->price});
         }
         (void)catalog_event(c, r->archive, 'i', buf_str(&b), NULL); /* the row tells it too */
+        if (!has_key(g->config))
+                (void)catalog_event(c, r->archive, 'i',
+                        "no private key is here: what is thawed will wait for one, and expires",
+                        NULL); /* needs-key tells it then */
         if (!*r->target)
                 report_restore_ahead(&ahead, g->config, a, r->todo_bytes);
         if (ahead.len > 0)

@@ -4,6 +4,7 @@
 #include "catalog.h"
 #include "catalog_restore.h"
 #include "clock.h"
+#include "config.h"
 #include "engine.h"
 #include "io.h"
 #include "keys.h"
@@ -112,6 +113,17 @@ static int verdict(
         }
 }
 
+/* The store is asked all the same: a key on a stick is needed only when it has thawed. */
+static void warn_without_key(const struct cli *cli)
+{
+        if (cli_value(cli, "key"))
+                return;
+        for (char *const *p = cli->config->private_keys; *p; p++)
+                if (access(*p, R_OK) == 0)
+                        return;
+        cli_say(cli, "no private key is here: what is thawed will wait for one, and expires");
+}
+
 /* That a key is another one is known before anything is asked for; one that is locked shows it
  * later. */
 static int check_key(const struct cli *cli, const struct catalog_archive *a, struct err *e)
@@ -150,6 +162,7 @@ int thawed_restore(
                 return q;
         if (old)
                 cli_say(cli, "this was asked for before; it goes on");
+        warn_without_key(cli);
         struct look l = {.cli = cli};
         struct catalog_restore r = {0};
         cli_catch_signals();

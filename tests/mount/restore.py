@@ -261,6 +261,7 @@ class Restore(MountCase):
         until(lambda: m.info(m.archive)["restores"][0]["state"] == "needs-key", lambda: m.read(".status"))
         self.assertEqual(m.state(m.archive), "restoring")
         self.assertIn("needs-key", m.read(".status"))
+        self.assertIn("no private key is here", m.text("log", m.archive))
         os.rename(key + ".away", key)
         self.wait_restored(m)
         self.same(m, *self.want)

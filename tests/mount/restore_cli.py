@@ -138,6 +138,7 @@ class Cold(MountCase):
         key = os.path.join(m.data, "keys", "private.pem")
         os.rename(key, key + ".away")
         r = self.cli(m, 1, "restore", "latest", "--to", "out", "--wait")
+        self.assertIn("no private key is here", r.stderr)
         self.assertIn("since no private key was unlocked", r.stderr)
         self.assertEqual(len(self.asked(m)), 1)
         os.rename(key + ".away", key)
