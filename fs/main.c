@@ -12,6 +12,7 @@
 #include "place.h"
 #include "root.h"
 #include "secret.h"
+#include "serve.h"
 #include "virtual.h"
 
 #include <fcntl.h>
@@ -118,16 +119,10 @@ static int open_all(struct mount *m, const struct config *config, const struct o
         return write_pid(m, e);
 }
 
-static int loop(struct mount *m)
+static int loop(struct mount *m, struct err *e)
 {
         running = m->session;
-        struct fuse_loop_config *c = fuse_loop_cfg_create();
-        if (!c)
-                return -ENOMEM;
-        fuse_loop_cfg_set_clone_fd(c, 0);
-        fuse_loop_cfg_set_max_threads(c, 10);
-        int q = stopping ? 0 : fuse_session_loop_mt(m->session, c);
-        fuse_loop_cfg_destroy(c);
+        int q = stopping ? 0 : serve_session(m->session, e);
         running = NULL;
         return q;
 }
@@ -176,12 +171,10 @@ static int serve(
         int q = open_all(&m, config, o, fds, e);
         if (q == 0) {
                 daemon_ready();
-                q = loop(&m);
-                if (q < 0)
-                        err_errno(e, q, "the mount on %s broke", mountpoint);
+                q = loop(&m, e);
         }
         end(&m);
-        return q > 0 ? 0 : q; /* a positive number is the signal that ended the loop */
+        return q;
 }
 
 static int run(const struct options *o, struct err *e)

@@ -263,6 +263,48 @@ class Refusals(MountCase):
         closer.join()
         m.wait("stored")
 
+    def test_a_commit_that_waits_holds_up_nobody(self):
+        m = self.mount()
+        with open(m.write("held", "x"), "a"):
+            for _ in range(20):  # a busy machine may take longer for the work than the commit waits
+                refused = []
+                waiting = threading.Thread(target=lambda: refused.append(m.refusal()))
+                waiting.start()
+                for k in range(10):
+                    self.assertEqual(m.read(os.path.basename(m.write("f%d" % k, "text"))), "text")
+                done_before = waiting.is_alive()
+                waiting.join()
+                self.assertEqual(len(refused), 1)
+                if done_before:
+                    return
+        self.fail("nothing was done while a commit waited")
+
+    def test_many_programs_at_once_are_all_answered(self):
+        """More requests that take long than there are threads, and short ones between them."""
+        m = self.mount()
+        failed = []
+
+        def use(k):
+            try:
+                for n in range(30):
+                    p = m.path("f%d-%d" % (k, n))
+                    fd = os.open(p, os.O_CREAT | os.O_RDWR)
+                    os.write(fd, b"x" * 5000)
+                    os.fsync(fd)
+                    os.close(fd)
+                    os.rename(p, p + "+")
+                    self.assertEqual(os.stat(p + "+").st_size, 5000)
+            except Exception as e:
+                failed.append(e)
+
+        threads = [threading.Thread(target=use, args=(k,)) for k in range(40)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(failed, [])
+        self.assertEqual(len([n for n in os.listdir(m.point) if n.endswith("+")]), 1200)
+
     def test_an_unlinked_open_file_does_not_count(self):
         m = self.mount()
         m.write("other", "x")
