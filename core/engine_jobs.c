@@ -316,13 +316,15 @@ int engine_start(struct engine *g, struct err *e)
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
+        g->started = true; /* the worker looks at it */
         int q = pthread_create(&g->worker, NULL, work, g);
         if (q == 0)
                 restores_start(g);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0)
+        if (q != 0) {
+                g->started = false;
                 return err_errno(e, -q, "cannot start a thread");
-        g->started = true;
+        }
         return 0;
 }
 
