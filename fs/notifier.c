@@ -25,8 +25,9 @@ struct notifier {
         pthread_cond_t wake;
         bool stop, all, relieve;
         bool forgetting; /* of all: asked for or begun, and not done */
-        struct names forget, touch;
-        struct inode_name *gone; /* what the last freeze took away, for the toucher */
+        struct names forget, touch, appeared;
+        _Atomic(const char *) making; /* what the toucher makes just now, or NULL */
+        struct inode_name *gone;      /* what the last freeze took away, for the toucher */
         size_t n_gone;
         atomic_int toucher_id; /* as the kernel names it in requests */
         pthread_t forgetter, toucher;
@@ -95,6 +96,11 @@ void notifier_relieve(struct notifier *n)
 void notifier_touch(struct notifier *n, const char *path)
 {
         queue(n, &n->touch, path);
+}
+
+void notifier_appeared(struct notifier *n, const char *name)
+{
+        queue(n, &n->appeared, name);
 }
 
 static void inval(struct notifier *n, fuse_ino_t parent, const char *name)
@@ -218,6 +224,24 @@ static void remove_gone(const struct notifier *n, const struct inode_name *v, si
         }
 }
 
+static void make_appeared(struct notifier *n, const char *name)
+{
+        _cleanup_free_ char *full = NULL;
+        if (asprintf(&full, "%s/archives/%s", n->m->mountpoint, name) < 0) {
+                full = NULL;
+                return;
+        }
+        atomic_store(&n->making, name);
+        (void)mkdir(full, 0555); /* only for open windows */
+        atomic_store(&n->making, NULL);
+}
+
+bool notifier_makes(const struct notifier *n, fuse_req_t req, const char *name)
+{
+        const char *making = notifier_asks(n, req) ? atomic_load(&n->making) : NULL;
+        return making && (!name || streq(making, name));
+}
+
 bool notifier_asks(const struct notifier *n, fuse_req_t req)
 {
         return fuse_req_ctx(req)->pid == atomic_load(&n->toucher_id);
@@ -239,18 +263,21 @@ static void *toucher(void *arg)
         atomic_store(&n->toucher_id, gettid());
         pthread_mutex_lock(&n->lock);
         while (!n->stop) {
-                char *path = next(&n->touch);
+                char *path = next(&n->touch), *name = next(&n->appeared);
                 struct inode_name *gone = n->gone;
                 size_t count = n->n_gone;
                 n->gone = NULL;
                 n->n_gone = 0;
-                if (!path && !gone) {
+                if (!path && !name && !gone) {
                         pthread_cond_wait(&n->wake, &n->lock);
                         continue;
                 }
                 pthread_mutex_unlock(&n->lock);
                 remove_gone(n, gone, count);
                 free_names(gone, count);
+                if (name)
+                        make_appeared(n, name);
+                free(name);
                 if (path)
                         touch(n, path);
                 free(path);
@@ -290,7 +317,7 @@ void notifier_free(struct notifier *n)
                 pthread_join(n->forgetter, NULL);
                 pthread_join(n->toucher, NULL);
         }
-        for (char *s; (s = next(&n->forget)) || (s = next(&n->touch));)
+        for (char *s; (s = next(&n->forget)) || (s = next(&n->touch)) || (s = next(&n->appeared));)
                 free(s);
         free_names(n->gone, n->n_gone);
         pthread_cond_destroy(&n->wake);

@@ -236,6 +236,10 @@ static void vt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         struct mount *m = mount_of(req);
         const struct vnode *v = vnode_of(parent);
         struct fuse_entry_param e;
+        if (v->kind == V_ARCHIVES && notifier_makes(m->notifier, req, name)) {
+                fuse_reply_err(req, ENOENT); /* or it could not be made */
+                return;
+        }
         int q = v->kind == V_ARCHIVES  ? lookup_archive(m, name, &e)
                 : v->kind == V_ARCHIVE ? lookup_in_archive(m, v, name, &e)
                 : v->kind == V_FILES   ? lookup_files(m, v, name, &e)
@@ -262,6 +266,8 @@ static void vt_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         struct stat st;
         const struct vnode *v = vnode_of(ino);
         int q = content_attr(mount_of(req), v, &st, NULL);
+        if (v->kind == V_ARCHIVES && notifier_makes(mount_of(req)->notifier, req, NULL))
+                st.st_mode |= S_IWUSR;
         if (q < 0)
                 fuse_reply_err(req, -q);
         else
@@ -330,10 +336,16 @@ static void vt_statfs(fuse_req_t req, fuse_ino_t ino _unused_)
 
 /* ---- nothing is made or removed here ---- */
 
-static void vt_mkdir(
-        fuse_req_t req, fuse_ino_t p _unused_, const char *n _unused_, mode_t mode _unused_)
+/* The notifier's way to tell windows of an archive that is there. */
+static void vt_mkdir(fuse_req_t req, fuse_ino_t p _unused_, const char *n, mode_t mode _unused_)
 {
-        fuse_reply_err(req, EROFS);
+        struct mount *m = mount_of(req);
+        struct fuse_entry_param e;
+        int q = notifier_makes(m->notifier, req, n) ? lookup_archive(m, n, &e) : EROFS;
+        if (q)
+                fuse_reply_err(req, q);
+        else
+                fuse_reply_entry(req, &e);
 }
 
 static void vt_mknod(fuse_req_t req, fuse_ino_t p _unused_, const char *n _unused_,
@@ -402,6 +414,18 @@ const struct fuse_lowlevel_ops virtual_ops = {
         .removexattr = vt_removexattr,
 };
 
+/* Once, when it is new. */
+static void announce(struct mount *m, const struct catalog_archive *a)
+{
+        pthread_mutex_lock(&m->vtree->lock);
+        bool new = a->row > m->vtree->announced;
+        if (new)
+                m->vtree->announced = a->row;
+        pthread_mutex_unlock(&m->vtree->lock);
+        if (new)
+                notifier_appeared(m->notifier, a->name);
+}
+
 void virtual_changed(void *ctx, const char *id)
 {
         struct mount *m = ctx;
@@ -413,6 +437,7 @@ void virtual_changed(void *ctx, const char *id)
                 return;
         struct catalog_archive a = {0};
         if (catalog_archive_get(c, id, &a, NULL) == 0) {
+                announce(m, &a);
                 _cleanup_free_ char *path = NULL;
                 if (asprintf(&path, "archives/%s/state", a.name) < 0)
                         path = NULL;

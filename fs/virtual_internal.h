@@ -55,6 +55,7 @@ struct vtree {
         struct vnode *buckets[VNODE_BUCKETS];
         struct catalog *pool[VTREE_POOL]; /* connections that nobody uses now */
         size_t n_pool;
+        int64_t announced;    /* the newest archive of which windows were told */
         int64_t hidden_until; /* `.commit`; monotonic ns */
         char *read[4];        /* what `.commit` has shown lately, the newest first */
         int64_t changed;      /* when an archive last changed; ns since 1970 */

@@ -522,6 +522,32 @@ class Windows(MountCase):
         self.assertEqual(sorted(os.listdir(m.point)), [".commit", ".status", "archives", "jobs"])
         self.refused("ENOENT", os.stat, m.path("a"))
 
+    def test_open_windows_see_new_archives(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        m = self.mount()
+        fd = libc.inotify_init1(os.O_NONBLOCK)
+        self.addCleanup(os.close, fd)
+        self.assertGreaterEqual(libc.inotify_add_watch(fd, os.fsencode(m.path("archives")), 0x100), 0)  # IN_CREATE
+        for _ in range(5):
+            m.write("a", "text")
+            name = m.commit()
+            here = os.open(m.path("archives", name), os.O_RDONLY)
+            seen = b""
+
+            def told():
+                nonlocal seen
+                with contextlib.suppress(BlockingIOError):
+                    seen += os.read(fd, 65536)
+                return name.encode() in seen
+
+            until(told, "an event for " + name)
+            self.assertEqual(os.readlink("/proc/self/fd/%d" % here), m.path("archives", name))
+            os.close(here)
+            self.assertEqual(oct(os.stat(m.path("archives")).st_mode), "0o40555")
+            self.refused("EACCES" if os.geteuid() else "EROFS", os.mkdir, m.path("archives/new"))
+            m.wait("stored", name)
+        self.assertEqual(len(m.archives()), 5)
+
     def test_what_is_new_under_a_name_that_went_stays(self):
         m = self.mount()
         for k in range(30):
