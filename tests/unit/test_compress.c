@@ -147,6 +147,31 @@ static void files_of_one_size_are_still_seen_as_what_they_are(_unused_ void **st
         assert_true(n < LEN / 100);
 }
 
+/* Headers of 16 KiB of zeros in files of a megabyte and a half: a sample in fifty meets one, in
+ * some blocks none, in others three. */
+static void photos_are_stored_whatever_the_samples_meet(_unused_ void **state)
+{
+        enum { HEADER = 16 * 1024, LEN = 16 * 1024 * 1024, BLOCKS = 16 };
+        _cleanup_free_ uint8_t *in = malloc(LEN);
+        _cleanup_free_ uint8_t *out = malloc(compress_bound(COMPRESS_LZMA, LEN));
+        _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
+        uint32_t dice = 7;
+        assert_true(in && out);
+        assert_int_equal(compress_encoder_new(COMPRESS_LZMA, 0, &c, NULL), 0);
+        for (size_t k = 0; k < BLOCKS; k++) {
+                struct compress_block block;
+                size_t n, file = 1300000 + k * 31337;
+                for (size_t i = 0; i < LEN; i++) {
+                        dice = dice * 1664525u + 1013904223u;
+                        in[i] = (i + k * 99991) % file < HEADER ? 0 : (uint8_t)(dice >> 24);
+                }
+                assert_int_equal(compress_encode(c, COMPRESS_ANYTHING, in, LEN, out,
+                                         compress_bound(COMPRESS_LZMA, LEN), &n, &block, NULL),
+                        0);
+                assert_true(n > LEN);
+        }
+}
+
 /* What lzma is set for differs; what comes back must not. */
 static void text_and_hashes_come_back_as_they_were(_unused_ void **state)
 {
@@ -181,6 +206,7 @@ int main(void)
                 cmocka_unit_test(files_of_the_usual_tools_joined_come_out_whole),
                 cmocka_unit_test(what_is_cut_or_altered_is_refused),
                 cmocka_unit_test(files_of_one_size_are_still_seen_as_what_they_are),
+                cmocka_unit_test(photos_are_stored_whatever_the_samples_meet),
                 cmocka_unit_test(text_and_hashes_come_back_as_they_were),
         };
         return cmocka_run_group_tests_name("compress", tests, setup, teardown);
