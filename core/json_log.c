@@ -218,6 +218,8 @@ static void note_key(struct taken *t, const char *key)
         char *end;
         long long s = strtoll(key, &end, 10);
         int64_t us = 0, unit = 100000;
+        if (s < 0 || s > INT64_MAX / 2000000)
+                return; /* no time that is near */
         if (*end == '.')
                 for (end++; *end >= '0' && *end <= '9' && unit > 0; end++, unit /= 10)
                         us += (*end - '0') * unit;

@@ -50,7 +50,9 @@ static void add_entry(const char *path, const uint8_t *data, size_t len)
         struct json_log log = {.path = path};
         _cleanup_buf_ struct buf after = BUF_INIT;
         if (json_log_put(&log, "1.5", write_entry, NULL, NULL) == 0) {
-                if (scan(path, &after) < 0)
+                _cleanup_free_ char *key = NULL;
+                if (json_log_begin(&log, 1500000000, &key, NULL) < 0 || !startswith(key, "1.5") ||
+                        scan(path, &after) < 0)
                         abort();
                 return;
         }
