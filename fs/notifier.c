@@ -40,6 +40,7 @@ int notifier_new(struct mount *m, struct notifier **ret, struct err *e)
         if (!n)
                 return err_oom(e);
         n->m = m;
+        atomic_init(&n->toucher_id, -1); /* nobody: 0 is who lives in another pid namespace */
         pthread_mutex_init(&n->lock, NULL);
         pthread_condattr_t attr;
         pthread_condattr_init(&attr);
