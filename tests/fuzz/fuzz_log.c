@@ -61,11 +61,18 @@ static void add_entry(const char *path, const uint8_t *data, size_t len)
                 abort();
 }
 
+static char dir[] = "/tmp/ag-fuzz-XXXXXX";
+
+static void remove_dir(void)
+{
+        (void)io_remove_tree(AT_FDCWD, dir, NULL); /* at the end of all */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-        static char dir[] = "/tmp/ag-fuzz-XXXXXX", path[64];
+        static char path[64];
         if (!*path) {
-                if (!mkdtemp(dir))
+                if (!mkdtemp(dir) || atexit(remove_dir) != 0)
                         abort();
                 (void)snprintf(path, sizeof path, "%s/log.json", dir);
         }
