@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -39,17 +40,28 @@ static int open_folders(struct engine *g, struct err *e)
         return 0;
 }
 
+/* " on MOUNTPOINT", as the program that mounted it has noted; else nothing. */
+static void say_where(const struct engine *g, struct buf *b)
+{
+        _cleanup_buf_ struct buf note = BUF_INIT;
+        if (io_read_file(g->data_fd, "mount.pid", 64 * KiB, &note, NULL) < 0)
+                return;
+        json_auto_t *o = json_loadb(buf_str(&note), note.len, 0, NULL);
+        const char *at = json_string_value(json_object_get(o, "mountpoint"));
+        if (at)
+                buf_addf(b, " on %s", at);
+}
+
 static int lock_mount(struct engine *g, struct err *e)
 {
         int q = io_lock_file(g->data_fd, "mount.lock", &g->mount_lock, e);
         if (q == -EAGAIN) {
-                _cleanup_buf_ struct buf who = BUF_INIT;
-                if (io_read_file(g->data_fd, "mount.pid", 8 * KiB, &who, NULL) < 0)
-                        buf_reset(&who);
+                _cleanup_buf_ struct buf where = BUF_INIT;
+                say_where(g, &where);
                 return err_set(e, -EBUSY,
-                        "%s is mounted already %s; unmount that first, or use another "
+                        "%s is mounted already%s; unmount that first, or use another "
                         "AUTOGLACIER_HOME",
-                        g->config->data, buf_str(&who));
+                        g->config->data, buf_str(&where));
         }
         return q;
 }

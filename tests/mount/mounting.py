@@ -54,7 +54,7 @@ class Places(MountCase):
         os.mkdir(other)
         status, said = attempt(m, other)
         self.assertEqual(status, 1)
-        self.assertIn(m.point, said)
+        self.assertIn("is mounted already on %s;" % m.point, said)
         self.assertFalse(is_mounted(other))
         status, said = attempt(m, m.point)
         self.assertEqual(status, 1)
