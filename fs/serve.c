@@ -223,7 +223,7 @@ static bool is_all_quiet(struct serve *s)
 static void watch(struct serve *s)
 {
         long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        unsigned most = (unsigned)MAX(1, MIN(processors, THREADS_MAX / 4));
+        unsigned most = (unsigned)MAX(1, MIN(4 * processors, THREADS_MAX / 2));
         while (!fuse_session_exited(s->session)) {
                 if (!tick(s, most)) {
                         nap(s, TICK_NS);
