@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #define MAX_WORKERS 8u
+#define RECORD      512u /* of a tar: a block ends with one, so that headers can be searched for */
 #define SHARE_LEAST (4u * MiB) /* shorter blocks compress too badly to be worth a worker */
 
 /* ---- errors ---- */
@@ -98,7 +99,7 @@ static void plan_block(struct pack *p, uint64_t start)
                 blocks++;
         blocks = MIN(blocks, MAX(left / SHARE_LEAST, (uint64_t)1));
         p->enough = blocks == 1 ? PACK_BLOCK_SIZE : (size_t)(left / blocks);
-        p->limit = MIN(p->enough + slack, (size_t)PACK_BLOCK_SIZE);
+        p->limit = MIN((p->enough + slack) / RECORD * RECORD, (size_t)PACK_BLOCK_SIZE);
 }
 
 void pack_expect(struct pack *p, uint64_t end)
