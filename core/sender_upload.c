@@ -224,8 +224,10 @@ int sender_finish(struct sender *s, const struct task *t, struct err *e)
 {
         struct store_upload *u = t->upload;
         int q = store_finish(&u, t->v->size, t->v->tree_hash, e);
-        if (q < 0)
+        if (q < 0) {
+                store_leave(u); /* it goes on as one that is resumed: what it has is asked */
                 return q;
+        }
         crash_point("volume-confirmed");
         const struct sender_hooks *hooks = &s->params.hooks;
         q = hooks->confirmed(hooks->ctx, t->v->number, e);

@@ -48,7 +48,7 @@ static void note(struct spooling *s, const char *fmt, ...)
 }
 
 /* What FOLDER/fail says of this operation. A stopped store gives up first. */
-static int may(struct spooling *s, const char *op, struct err *e)
+static int look(struct spooling *s, const char *op, struct err *e)
 {
         char path[512], which[32];
         int code;
@@ -63,7 +63,25 @@ static int may(struct spooling *s, const char *op, struct err *e)
         if (!hit)
                 return 0;
         note(s, "failed %s", op);
-        return err_set(e, -code, "the service is away (%s)", op);
+        err_set(e, -EAGAIN, "the service is away (%s)", op);
+        e->code = code ? -code : -EINPROGRESS;
+        return e->code;
+}
+
+/* Code 0: tried again for as long as it is there. */
+static int may(struct spooling *s, const char *op, struct err *e)
+{
+        const struct store_control *c = &s->base.control;
+        struct err why = {0};
+        int q;
+        for (unsigned n = 1; (q = look(s, op, &why)) == -EINPROGRESS; n++) {
+                if (c->waiting)
+                        c->waiting(c->ctx, &why, n, 50000000);
+                (void)usleep(50000);
+        }
+        if (q < 0 && e)
+                *e = why;
+        return q;
 }
 
 static int sp_check(struct store *s, const char *expected, char *ret_id, struct err *e)
@@ -224,7 +242,8 @@ static int sp_finish(
                 note(s, "finish %s", u->name);
         }
         store_abort(to);
-        free(u);
+        if (q != -EAGAIN && q != -EBUSY)
+                free(u);
         return q;
 }
 
@@ -237,6 +256,7 @@ static void sp_abort(struct store_upload *base)
 
 static void sp_leave(struct store_upload *base)
 {
+        note(of(base->store), "left %s", ((struct up *)base)->name);
         free(base);
 }
 

@@ -4,7 +4,8 @@
  *
  * Its uploads are folders FOLDER/uploads/TOKEN with a file a part; FOLDER/log gets a line for every
  * call that a test may want to count, so that it outlives a kill. FOLDER/fail, where it is there,
- * holds the operation that fails and the errno value: "put_part 5", "* 11". */
+ * holds the operation that fails and the errno value: "put_part 5", "* 11". With 0 it is tried
+ * again until the file is gone. */
 #pragma once
 
 #include "err.h"

@@ -245,6 +245,18 @@ static void trouble_is_told_and_gone_when_it_is_over(_unused_ void **state)
         assert_int_equal(s.told.trouble.code, 0);
 }
 
+static void an_upload_that_cannot_be_finished_yet_is_left_and_resumed(_unused_ void **state)
+{
+        tree_sh("echo finish 11 > $T/remote/fail");
+        volume(1, 3, "", true);
+        assert_true(until(&s.told.troubles, 2));
+        tree_sh("rm $T/remote/fail");
+        assert_int_equal(drain(), 0);
+        assert_int_equal(s.told.confirmed, 1);
+        tree_sh("test $(grep -c '^left' $T/remote/log) = $(grep -c '^failed finish' "
+                "$T/remote/log) && grep -q ^resume $T/remote/log");
+}
+
 static void a_lost_volume_is_named(_unused_ void **state)
 {
         tree_sh("echo begin 11 > $T/remote/fail");
@@ -285,6 +297,7 @@ int main(void)
                 T(an_object_that_was_finished_is_not_sent_again),
                 T(an_object_of_another_size_is_replaced),
                 T(trouble_is_told_and_gone_when_it_is_over),
+                T(an_upload_that_cannot_be_finished_yet_is_left_and_resumed),
                 T(a_lost_volume_is_named),
                 T(what_will_never_work_ends_it),
                 T(a_stop_is_soon_noticed),
