@@ -53,20 +53,23 @@ static int set_state(
         return q;
 }
 
-/* With the time that the manifest has: what `recover` reads from it then is the same. */
+/* With the time that the manifest has: what `recover` reads from it then is the same. The watch
+ * knows first: trouble that it wrote over the row would let the commit be taken back. */
 static int set_stored(struct run *r, enum archive_state s, struct err *e)
 {
+        watch_state(r, s);
         pthread_mutex_lock(&r->lock);
         int q = catalog_archive_set_stored(r->catalog, r->a.id, s, r->written, e);
         pthread_mutex_unlock(&r->lock);
         if (q == -ECANCELED)
                 atomic_store(&r->aborted, true);
-        if (q == 0) {
-                r->a.state = s;
-                watch_state(r, s);
-                run_changed(r);
+        if (q < 0) {
+                watch_state(r, r->a.state);
+                return q;
         }
-        return q;
+        r->a.state = s;
+        run_changed(r);
+        return 0;
 }
 
 uint64_t run_position(const struct run *r)

@@ -104,10 +104,13 @@ static void hide_trouble(struct run *r, bool goes_on)
         run_changed(r);
 }
 
-/* Under the side lock. */
+/* Under the side lock. What is stored stays so, whatever is in the way of the cleaning up. */
 static void show(struct run *r)
 {
         struct watch *w = &r->watch;
+        int state = atomic_load(&w->state);
+        if (state == ARCHIVE_STORED || state == ARCHIVE_INCOMPLETE)
+                return;
         pthread_mutex_lock(&w->lock);
         struct err why = w->why;
         int64_t next = w->next;
@@ -119,7 +122,8 @@ static void show(struct run *r)
                 hide_trouble(r, true);
 }
 
-/* After the run wrote a state of its own, trouble has to be shown anew. */
+/* After the run wrote a state of its own, trouble has to be shown anew. What was just being shown
+ * is written when this returns. */
 void watch_state(struct run *r, enum archive_state s)
 {
         struct watch *w = &r->watch;

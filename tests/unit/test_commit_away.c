@@ -145,6 +145,33 @@ static void taken_back_it_leaves_nothing_in_the_store(void **state)
         free(id);
 }
 
+/* The row is what keeps it from being taken back. */
+static void stored_it_stays_so_while_the_cleaning_up_waits(void **state)
+{
+        struct home *h = *state;
+        home_stage(12);
+        char *id = home_commit(h);
+        struct job j = {.h = h, .id = id};
+        pthread_t t;
+        struct err e = {0};
+        tree_sh("echo sweep 0 > $T/remote/fail");
+        pthread_create(&t, NULL, run_job, &j);
+        bool stored = home_wait(h, id, ARCHIVE_STORED, "");
+        for (int i = 0; stored && i < 30; i++) {
+                (void)usleep(100000);
+                stored = home_is(h, id, ARCHIVE_STORED, "");
+        }
+        int q = engine_abort(h->engine, id, &e);
+        tree_sh("grep -q 'failed sweep' $T/remote/log; rm $T/remote/fail");
+        pthread_join(t, NULL);
+        assert_true(stored);
+        assert_int_equal(q, -EBUSY);
+        if (j.result != 0)
+                fail_msg("%d %s", j.result, j.e.text);
+        home_check_stored(h, id);
+        free(id);
+}
+
 static void what_is_in_use_is_never_swept(void **state)
 {
         struct home *h = *state;
@@ -290,6 +317,7 @@ int main(int argc, char **argv)
                 T(a_job_that_only_waits_gives_way_to_another),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(taken_back_it_leaves_nothing_in_the_store),
+                T(stored_it_stays_so_while_the_cleaning_up_waits),
                 T(what_is_in_use_is_never_swept),
                 T(an_upload_that_the_store_forgot_is_begun_anew),
                 T(a_spool_that_lost_a_volume_packs_it_again),
