@@ -72,6 +72,8 @@ void *pack_worker(void *arg)
         for (struct pack_job *j; q == 0 && (j = take_job(p)) != NULL;) {
                 q = compress_encode(
                         c, j->what, j->in, j->in_len, j->out, cap, &j->out_len, &j->block, &e);
+                if (q < 0)
+                        break; /* never done: the sealer would take what is in its buffer */
                 pthread_mutex_lock(&p->lock);
                 j->state = JOB_DONE;
                 pthread_cond_broadcast(&p->changed);
