@@ -260,12 +260,15 @@ static int glacier_list(
         int q = glacier_ready(g, e);
         if (q == 0)
                 q = check_complete(g, e);
-        while (q == 0 && (q = glacier_book_next(g->book, g->id, prefix, o.name, &o, e)) == 0) {
+        while (q == 0) {
+                q = glacier_book_next(g->book, g->id, prefix, o.name, &o, e);
+                if (q < 0)
+                        return q == -ENOENT ? 0 : q; /* the end */
                 struct store_state st = state_of(&o);
                 st.hashed = STORE_HASH_NONE;
                 q = each(ctx, o.name, &st, e);
         }
-        return q == -ENOENT ? 0 : q;
+        return q;
 }
 
 static int remove_archive(struct glacier *g, const struct glacier_object *o, struct err *e)
