@@ -13,6 +13,7 @@
 
 #define LOOK_AGAIN_NS (2 * CLOCK_NSEC)
 #define SWEEP_NS      (60 * CLOCK_NSEC)
+#define CONFIG_NS     (10 * CLOCK_NSEC)
 
 /* ---- job locks ---- */
 
@@ -90,12 +91,31 @@ static bool is_finished(struct catalog *c, const char *id)
         return done;
 }
 
+/* Otherwise nobody would know why it stands still. What is stored stays so. */
+static void wait_for_config(struct engine *g, struct catalog *c, const char *id, const char *why)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        if (catalog_archive_get(c, id, &a, NULL) < 0 || a.state == ARCHIVE_STORED ||
+                a.state == ARCHIVE_INCOMPLETE)
+                return;
+        if (!streq(a.error, why))
+                (void)catalog_event(c, id, 'e', why, NULL); /* the row tells it too */
+        if (catalog_archive_set_state(c, id, ARCHIVE_WAITING, why, clock_now() + CONFIG_NS, NULL) ==
+                0)
+                jobs_changed(g, id);
+}
+
 static bool others(void *ctx);
 
 int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
 {
         _cleanup_(config_freep) struct config *own = NULL;
-        int q = jobs_config(g, c, id, &own, e);
+        struct err why = {0};
+        int q = jobs_config(g, c, id, &own, &why);
+        if (q < 0) {
+                wait_for_config(g, c, id, why.text);
+                err_set(e, q, "%s", why.text);
+        }
         if (q == 0)
                 q = catalog_archive_set_runner(c, id, getpid(), e);
         if (q == 0) {
@@ -247,6 +267,16 @@ static bool others(void *ctx)
         return false;
 }
 
+/* One that failed without a word in its row would be run again at once, and for ever. */
+static bool went_on(struct catalog *c, const char *id, int q)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        if (q >= 0)
+                return true;
+        int r = catalog_archive_get(c, id, &a, NULL);
+        return r == -ENOENT || (r == 0 && !can_go_on(&a, clock_now()));
+}
+
 /* Runs every job that can go on and that nobody else runs. True if one was run. */
 static bool look_once(struct engine *g, struct catalog *c)
 {
@@ -260,7 +290,7 @@ static bool look_once(struct engine *g, struct catalog *c)
                         continue; /* its maker or another program has it */
                 struct err why = {0};
                 int q = jobs_run(g, c, k.ids[i], lock, &why);
-                ran |= q != -EAGAIN;
+                ran |= q != -EAGAIN && went_on(c, k.ids[i], q);
         }
         return ran;
 }

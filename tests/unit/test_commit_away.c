@@ -90,6 +90,31 @@ static void a_job_that_only_waits_gives_way_to_another(void **state)
         free(id);
 }
 
+static void a_job_without_a_readable_configuration_says_so_and_waits(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        char path[128], other[128], *id;
+        home_stage(1);
+        (void)snprintf(other, sizeof other, "%s/OTHER.json", h->path);
+        (void)snprintf(path, sizeof path, "%s/src/aaa", h->path);
+        tree_sh("cp -p $T/CONFIG.json $T/OTHER.json");
+        const char *files[] = {path, NULL};
+        struct home second = {0};
+        home_must(config_load(other, &second.config, &e), &e);
+        home_must(engine_open(second.config, ENGINE_WORK, NULL, &second.engine, &e), &e);
+        home_must(engine_backup(second.engine, "small", files, &id, &e), &e);
+        home_must(engine_detach(second.engine, id, &e), &e);
+        home_close(&second);
+        tree_sh("echo '{' > $T/OTHER.json");
+        home_must(engine_start(h->engine, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "OTHER.json"));
+        tree_sh("cp $T/CONFIG.json $T/OTHER.json");
+        home_must(engine_retry(h->engine, id, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_STORED, ""));
+        free(id);
+}
+
 static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state)
 {
         struct home *h = *state;
@@ -315,6 +340,7 @@ int main(int argc, char **argv)
                 T(a_service_that_is_away_is_waited_for_in_words),
                 T(with_patience_a_service_that_stays_away_is_left_to_others),
                 T(a_job_that_only_waits_gives_way_to_another),
+                T(a_job_without_a_readable_configuration_says_so_and_waits),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(taken_back_it_leaves_nothing_in_the_store),
                 T(stored_it_stays_so_while_the_cleaning_up_waits),
