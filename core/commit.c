@@ -18,6 +18,8 @@
 #define WAIT_NS (10 * CLOCK_NSEC)
 #define TICK_NS (CLOCK_NSEC / 2)
 
+#define BEGUN_MOST 3 /* in one run */
+
 int run_event(struct run *r, char level, const char *fmt, ...)
 {
         char text[2048];
@@ -311,11 +313,10 @@ static void tell(struct run *r, enum archive_state before, const char *error)
                 run_event(r, 'i', "nobody was told: %s", why.text);
 }
 
-int commit_run(const struct commit_env *env, const char *id, struct err *e)
+/* ret_again: it was begun again, and nothing has been read yet. */
+static int run_once(const struct commit_env *env, const char *id, bool may_again, bool *ret_again,
+        struct err *e)
 {
-        struct err local = {0};
-        if (!e)
-                e = &local;
         struct run r;
         int q = run_init(&r, env, id, e);
         if (q < 0)
@@ -327,7 +328,7 @@ int commit_run(const struct commit_env *env, const char *id, struct err *e)
         }
         enum archive_state before = r.a.state;
         q = chain(&r, e);
-        bool again = q == -ESTALE && start_over(&r, e) == 0;
+        bool again = q == -ESTALE && may_again && start_over(&r, e) == 0;
         if (q < 0 && !again) {
                 struct err late = *e;
                 volumes_close(&r);
@@ -342,7 +343,21 @@ int commit_run(const struct commit_env *env, const char *id, struct err *e)
                 q = commit_abort(env, id, e);
                 return q < 0 ? q : err_set(e, -ECANCELED, "taken back");
         }
-        return again ? commit_run(env, id, e) : result;
+        *ret_again = again;
+        return result;
+}
+
+/* A source that never keeps still is waited for, as whatever else is in the way. */
+int commit_run(const struct commit_env *env, const char *id, struct err *e)
+{
+        struct err local = {0};
+        bool again = true;
+        int q = 0;
+        for (unsigned n = 0; again; n++) {
+                again = false;
+                q = run_once(env, id, n < BEGUN_MOST, &again, e ? e : &local);
+        }
+        return q;
 }
 
 int commit_abort(const struct commit_env *env, const char *id, struct err *e)
