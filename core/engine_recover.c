@@ -1,6 +1,7 @@
 #include "engine_internal.h"
 
 #include "config.h"
+#include "spec.h"
 #include "staging.h"
 
 struct list {
@@ -27,7 +28,7 @@ static int list_add(struct list *l, const char *id)
         return 0;
 }
 
-static int add_frozen(void *ctx, const char *id, struct err *e)
+static int add_id(void *ctx, const char *id, struct err *e)
 {
         return list_add(ctx, id) < 0 ? err_oom(e) : 0;
 }
@@ -75,6 +76,17 @@ static int adopt(struct engine *g, struct catalog *c, const char *id, struct err
         return q;
 }
 
+/* Whoever wrote the list was killed before the row was there: the job never was. */
+static int drop_list(struct engine *g, struct catalog *c, const char *id, struct err *e)
+{
+        struct catalog_archive there = {0};
+        int q = catalog_archive_get(c, id, &there, e);
+        catalog_archive_done(&there);
+        if (q == -ENOENT)
+                spec_files_remove(g->config->data, id);
+        return q == -ENOENT ? 0 : q;
+}
+
 /* A row whose writer died: with a frozen tree the commit goes on, without one it never happened. */
 static int settle_prepared(struct engine *g, struct catalog *c, const char *id, struct err *e)
 {
@@ -107,22 +119,35 @@ static int with_lock(struct engine *g, struct catalog *c, const char *id,
         return q;
 }
 
+/* Those without a row. */
+static int each_unknown(struct engine *g, struct catalog *c, const struct list *l,
+        int (*fn)(struct engine *g, struct catalog *c, const char *id, struct err *e),
+        struct err *e)
+{
+        int q = 0;
+        for (size_t i = 0; i < l->n && q == 0; i++) {
+                struct catalog_archive a = {0};
+                q = catalog_archive_get(c, l->ids[i], &a, e);
+                catalog_archive_done(&a);
+                if (q == -ENOENT)
+                        q = with_lock(g, c, l->ids[i], fn, e);
+        }
+        return q;
+}
+
 int recover_staging(struct engine *g, struct catalog *c, struct err *e)
 {
         _cleanup_(list_done) struct list prepared = {0};
         _cleanup_(list_done) struct list frozen = {0};
+        _cleanup_(list_done) struct list files = {0};
         int q = catalog_archive_each(c, add_prepared, &prepared, e);
         for (size_t i = 0; q == 0 && i < prepared.n; i++)
                 q = with_lock(g, c, prepared.ids[i], settle_prepared, e);
         if (q == 0)
-                q = staging_each_frozen(g->staging, add_frozen, &frozen, e);
-        for (size_t i = 0; q == 0 && i < frozen.n; i++) {
-                struct catalog_archive a = {0};
-                int r = catalog_archive_get(c, frozen.ids[i], &a, e);
-                catalog_archive_done(&a);
-                if (r == -ENOENT)
-                        r = with_lock(g, c, frozen.ids[i], adopt, e);
-                q = r;
-        }
-        return q;
+                q = staging_each_frozen(g->staging, add_id, &frozen, e);
+        if (q == 0)
+                q = each_unknown(g, c, &frozen, adopt, e);
+        if (q == 0)
+                q = spec_files_each(g->config->data, add_id, &files, e);
+        return q < 0 ? q : each_unknown(g, c, &files, drop_list, e);
 }

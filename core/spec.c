@@ -2,6 +2,7 @@
 
 #include "io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -138,6 +139,29 @@ void spec_files_done(struct spec_files *f)
 void spec_files_remove(const char *data, const char *id)
 {
         _cleanup_free_ char *path = list_path(data, id);
-        if (path)
-                (void)unlink(path); /* a list that stays is only litter */
+        _cleanup_free_ char *tmp = NULL;
+        if (!path || asprintf(&tmp, "%s.new", path) < 0)
+                return; /* a list that stays is only litter */
+        (void)unlink(path);
+        (void)unlink(tmp);
+}
+
+int spec_files_each(const char *data, int (*each)(void *ctx, const char *id, struct err *e),
+        void *ctx, struct err *e)
+{
+        _cleanup_free_ char *path = io_join(data, "spool");
+        DIR *d = path ? opendir(path) : NULL;
+        if (!d)
+                return path ? err_errno(e, -errno, "cannot list %s", path) : err_oom(e);
+        int q = 0;
+        struct dirent *de;
+        while (q == 0 && (de = readdir(d)) != NULL) {
+                char *dot = strchr(de->d_name, '.');
+                if (!dot || dot == de->d_name || !(streq(dot, ".list") || streq(dot, ".list.new")))
+                        continue;
+                *dot = 0;
+                q = each(ctx, de->d_name, e);
+        }
+        (void)closedir(d); /* only read */
+        return q;
 }

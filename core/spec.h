@@ -18,8 +18,12 @@ int spec_files_save(const char *data, const char *id, const char *const *paths, 
 /* -ENOENT if there is none. */
 int spec_files_load(const char *data, const char *id, struct spec_files *ret, struct err *e);
 void spec_files_done(struct spec_files *f);
-/* Removes the list; missing is no error. */
+/* Removes the list, also one that was cut off while it was written; missing is no error. */
 void spec_files_remove(const char *data, const char *id);
+/* Calls `each` with the job's id for every list that is there, whole or not. Stops when it returns
+ * other than 0, and returns that. */
+int spec_files_each(const char *data, int (*each)(void *ctx, const char *id, struct err *e),
+        void *ctx, struct err *e);
 bool spec_files_exist(const char *data, const char *id);
 
 /* The same as a stream: memory does not grow. The list is there, whole, when _commit() returns, and

@@ -223,6 +223,8 @@ class GoingOn(ArchiveCase):
             time.sleep(dice.uniform(0, 1.1 * whole))
             p.kill()
             self.assertIn(p.wait(), (0, -9), "it ended by itself, and not well")
+        for name in ("20200101T000000Z-00000000.list", "20200101T000000Z-00000001.list.new"):  # killed before there was a row
+            self.write("home/data/spool/" + name, "/nowhere\0")
         self.backup("src/a.txt")
         archives = json.loads(self.ag("list", "--json").out)["archives"]
         self.assertEqual({a["state"] for a in archives}, {"stored"}, archives)
@@ -233,6 +235,7 @@ class GoingOn(ArchiveCase):
             self.same(self.path("back") + self.path("src"), self.path("src"))
             shutil.rmtree(self.path("back"))
         self.assertEqual({os.path.basename(v).rsplit("-", 1)[0] for v in self.volumes()}, {a["id"] for a in archives})
+        self.assertEqual(os.listdir(self.path("home/data/spool")), [])
 
     def test_retry_goes_on_when_the_store_is_back(self):
         store = self.path("disk")
