@@ -79,8 +79,8 @@ static int settle_unfinished(struct glacier *g, const char *name, struct err *e)
         int q;
         while ((q = glacier_book_find_unfinished(g->book, g->id, name, upload, &o, e)) == 0) {
                 q = complete(g, upload, &o, e);
-                if (q == -EAGAIN || q == -EBUSY || q == -ECANCELED)
-                        return q;
+                if (q == -EAGAIN || q == -EBUSY || q == -ECANCELED || q == -EACCES || q == -EPERM)
+                        return q; /* none of these says whether it was finished */
                 if (q < 0 && (q = glacier_book_forget_finishing(g->book, g->id, upload, e)) < 0)
                         return q; /* the vault does not know it: it was never finished */
         }
