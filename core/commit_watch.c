@@ -6,6 +6,8 @@
 #include "sender.h"
 #include "store.h"
 
+#include <signal.h>
+
 /* While the run's own threads may be waiting for a network, one more looks at what they cannot: the
  * wish to stop or to take the commit back, what stands in the way, how much has been sent. It has a
  * catalogue connection of its own, which the sender's threads share (`side`). */
@@ -215,6 +217,17 @@ void watch_init(struct run *r)
         pthread_condattr_destroy(&attr);
 }
 
+/* Signals are for the program's own threads, which they wake. */
+static int start_thread(struct run *r)
+{
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int q = pthread_create(&r->watch.thread, NULL, watch, r);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return -q;
+}
+
 int watch_start(struct run *r, bool hurry, struct err *e)
 {
         struct watch *w = &r->watch;
@@ -233,7 +246,7 @@ int watch_start(struct run *r, bool hurry, struct err *e)
         store_set_control(r->store,
                 &(struct store_control){
                         .stop = &w->halt, .sending = sending, .waiting = waiting, .ctx = r});
-        if (pthread_create(&w->thread, NULL, watch, r) != 0) {
+        if (start_thread(r) < 0) {
                 catalog_close(steal(w->side));
                 rate_done(&w->rate);
                 return err_set(e, -EAGAIN, "cannot start a thread");
