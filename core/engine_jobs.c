@@ -222,8 +222,8 @@ int engine_pending(struct engine *g, unsigned *ret, struct err *e)
                 return q;
         _cleanup_(choice_done) struct choice k = {.g = g, .now = INT64_MAX};
         q = catalog_archive_each(c, choose, &k, e);
-        if (q < 0)
-                return q;
+        if (q < 0 || k.oom)
+                return k.oom ? err_oom(e) : q;
         *ret = (unsigned)k.n;
         return 0;
 }
@@ -235,8 +235,8 @@ int engine_ready(struct engine *g, unsigned *ret, struct err *e)
         int q = engine_catalog(g, &c, e);
         if (q == 0)
                 q = catalog_archive_each(c, choose, &k, e);
-        if (q < 0)
-                return q;
+        if (q < 0 || k.oom)
+                return k.oom ? err_oom(e) : q;
         unsigned n = 0;
         for (size_t i = 0; i < k.n; i++) {
                 int lock;
