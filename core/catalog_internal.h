@@ -110,12 +110,18 @@ int columns_read(const struct query *q, struct catalog_archive *ret, struct err 
 /* Borrows from the row that the query stands on. */
 void member_of(const struct query *q, struct catalog_member *ret);
 
-/* Whole paths of members that come in an order in which neighbours share their folder. */
+/* Deeper trees than this are a circle, which only a damaged catalogue has. */
+#define CATALOG_DEPTH_MAX 100000
+
+/* Whole paths of members that come in an order in which neighbours share their folder, or some of
+ * the folders above it. */
 struct paths {
         struct buf text;
-        size_t base;    /* length of the folder's part */
-        int64_t folder; /* its row */
-        bool known;
+        struct path_level {
+                int64_t folder; /* its row */
+                size_t base;    /* length of its part, with the '/' */
+        } * levels;             /* from the top to where we are */
+        size_t depth, room;
 };
 void paths_done(struct paths *p);
 /* Borrowed until the next call. */

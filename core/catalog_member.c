@@ -1,8 +1,5 @@
 #include "catalog_internal.h"
 
-/* Deeper trees than this are a circle, which only a damaged catalogue has. */
-#define DEPTH_MAX 100000
-
 void member_of(const struct query *q, struct catalog_member *ret)
 {
         sqlite3_stmt *s = q->stmt;
@@ -23,108 +20,6 @@ void member_of(const struct query *q, struct catalog_member *ret)
                 .link = sqlite3_column_type(s, 12) == SQLITE_NULL ? NULL : query_text(q, 12),
                 .ino = (uint64_t)query_i64(q, 13),
         };
-}
-
-/* ---- whole paths ---- */
-
-static int ancestor(
-        struct catalog *c, int64_t row, int64_t *ret_parent, struct buf *ret_name, struct err *e)
-{
-        _cleanup_query_ struct query q = {0};
-        int r = query_open(&q, c, e, "SELECT parent, name FROM member WHERE row = ?1", "i", row);
-        if (r == 0)
-                r = query_step(&q, e);
-        if (r == 0)
-                return err_set(e, -ENOENT, "there is no such member any more");
-        if (r < 0)
-                return r;
-        *ret_parent = query_i64(&q, 0);
-        buf_reset(ret_name);
-        buf_adds(ret_name, query_text(&q, 1));
-        return buf_oom(ret_name) ? err_oom(e) : 0;
-}
-
-/* Collects the names from `row` upwards, each ended by a zero byte. */
-static int climb(struct catalog *c, int64_t row, struct buf *names, struct err *e)
-{
-        _cleanup_buf_ struct buf name = BUF_INIT;
-        for (unsigned depth = 0; row != 0; depth++) {
-                if (depth > DEPTH_MAX)
-                        return err_set(e, -EPROTO,
-                                "the catalogue %s is damaged: a folder contains itself", c->path);
-                int q = ancestor(c, row, &row, &name, e);
-                if (q < 0)
-                        return q;
-                buf_add(names, buf_str(&name), name.len + 1);
-        }
-        return buf_oom(names) ? err_oom(e) : 0;
-}
-
-/* Appends the names in the order from the top, with '/' between them. */
-static void descend(const struct buf *names, struct buf *ret)
-{
-        size_t end = names->len;
-        while (end > 0) {
-                size_t start = end - 1;
-                while (start > 0 && names->data[start - 1] != 0)
-                        start--;
-                if (end < names->len)
-                        buf_addc(ret, '/');
-                buf_adds(ret, names->data + start);
-                end = start;
-        }
-}
-
-int catalog_member_path(struct catalog *c, int64_t row, char **ret, struct err *e)
-{
-        _cleanup_buf_ struct buf names = BUF_INIT, path = BUF_INIT;
-        int q = climb(c, row, &names, e);
-        if (q < 0)
-                return q;
-        descend(&names, &path);
-        char *s = buf_steal(&path);
-        if (!s)
-                return err_oom(e);
-        *ret = s;
-        return 0;
-}
-
-void paths_done(struct paths *p)
-{
-        buf_done(&p->text);
-}
-
-static int enter_folder(struct catalog *c, struct paths *p, int64_t folder, struct err *e)
-{
-        _cleanup_buf_ struct buf names = BUF_INIT;
-        p->known = false;
-        int q = climb(c, folder, &names, e);
-        if (q < 0)
-                return q;
-        buf_reset(&p->text);
-        descend(&names, &p->text);
-        if (folder != 0)
-                buf_addc(&p->text, '/');
-        p->base = p->text.len;
-        p->folder = folder;
-        p->known = true;
-        return 0;
-}
-
-int paths_of(struct catalog *c, struct paths *p, int64_t parent, const char *name, const char **ret,
-        struct err *e)
-{
-        if (!p->known || p->folder != parent) {
-                int q = enter_folder(c, p, parent, e);
-                if (q < 0)
-                        return q;
-        }
-        p->text.len = MIN(p->text.len, p->base);
-        buf_adds(&p->text, name);
-        if (buf_oom(&p->text))
-                return err_oom(e);
-        *ret = buf_str(&p->text);
-        return 0;
 }
 
 /* ---- single members ---- */
@@ -283,7 +178,7 @@ static void tree_walk_done(struct tree_walk *w)
 
 static int tree_level(struct tree_walk *w, struct tree_level **ret, struct err *e)
 {
-        if (w->depth > DEPTH_MAX)
+        if (w->depth > CATALOG_DEPTH_MAX)
                 return err_set(e, -EPROTO, "the catalogue %s is damaged: a folder contains itself",
                         w->c->path);
         if (w->depth == w->room) {

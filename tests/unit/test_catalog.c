@@ -509,6 +509,54 @@ static void names_may_be_any_bytes(void **state)
         }
 }
 
+#define DEEP 300u
+
+/* "d/d/d", so deep, and in it `name`, if there is one. */
+static char *deep_path(unsigned depth, const char *name)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        for (unsigned i = 0; i < depth; i++)
+                buf_adds(&b, i ? "/d" : "d");
+        if (name)
+                buf_addf(&b, "%s%s", depth ? "/" : "", name);
+        return buf_steal(&b);
+}
+
+struct expected {
+        const struct put *puts;
+        size_t at;
+};
+
+static int is_expected(void *ctx, const struct catalog_member *m)
+{
+        struct expected *x = ctx;
+        assert_string_equal(m->path, x->puts[x->at++].path);
+        return 0;
+}
+
+/* Down a chain of folders, up again with a file in each, and to and fro. */
+static void paths_are_whole_from_whatever_folder_the_last_was_in(void **state)
+{
+        struct scratch *s = *state;
+        struct put puts[3 * DEEP];
+        for (unsigned i = 0; i < DEEP; i++) {
+                puts[i] = (struct put){.path = deep_path(i + 1, NULL), .type = 'd'};
+                puts[DEEP + i] = (struct put){.path = deep_path(DEEP - i, "up"), .type = 'f'};
+                puts[2 * DEEP + i] = (struct put){
+                        .path = deep_path((i * 7) % DEEP, i % 3 ? "fro" : "else/where/to"),
+                        .type = 'f'};
+        }
+        for (unsigned i = 0; i < ARRAY_SIZE(puts); i++)
+                puts[i].at = 512 * (i + 1);
+        put_archive(s->c, A, "x");
+        put_members(s->c, A, puts, ARRAY_SIZE(puts));
+        struct expected x = {.puts = puts};
+        OK(catalog_members_each(s->c, A, false, is_expected, &x, E));
+        assert_int_equal(x.at, ARRAY_SIZE(puts));
+        for (unsigned i = 0; i < ARRAY_SIZE(puts); i++)
+                free((char *)puts[i].path);
+}
+
 static void path_that_comes_again_replaces_and_keeps_its_row(void **state)
 {
         struct scratch *s = *state;
@@ -1185,6 +1233,7 @@ int main(void)
                 T(members_come_in_the_order_of_the_tar_or_as_a_tree),
                 T(member_is_found_by_path_row_name_and_offset),
                 T(names_may_be_any_bytes),
+                T(paths_are_whole_from_whatever_folder_the_last_was_in),
                 T(path_that_comes_again_replaces_and_keeps_its_row),
                 T(paths_that_leave_the_archive_are_refused),
                 T(rows_not_flushed_are_rolled_back),
