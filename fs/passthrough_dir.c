@@ -1,5 +1,6 @@
 #include "passthrough_internal.h"
 
+#include "creds.h"
 #include "root.h"
 
 #include <dirent.h>
@@ -36,11 +37,14 @@ void pt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         struct inode *i = passthrough_inode(mount_of(req), ino);
         char proc[PROC_PATH];
         passthrough_proc(i->fd, proc); /* "." would ask for the right to search it */
+        struct creds c = i->view ? creds_take(req) : (struct creds){0}; /* see open_backing() */
         int fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int q = fd < 0 ? errno : 0;
+        creds_back(&c);
         DIR *d = fd < 0 ? NULL : fdopendir(fd);
         struct folder *f = d ? calloc(1, sizeof *f) : NULL;
         if (!f) {
-                int q = d ? ENOMEM : errno;
+                q = q ? q : d ? ENOMEM : errno;
                 if (d)
                         (void)closedir(d); /* only read */
                 else

@@ -74,12 +74,14 @@ static void end_handle(struct mount *m, struct inode *i, struct fuse_file_info *
         }
 }
 
-/* Who cuts a file takes its set-id bits away, unless root does: so it is cut as the caller. */
+/* Who cuts a file takes its set-id bits away, unless root does: so it is cut as the caller. What is
+ * looked at through a link may be anywhere, and not every filesystem judges by the mode: so it is
+ * opened as the caller too. */
 static int open_backing(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
         char proc[PROC_PATH];
         passthrough_proc(i->fd, proc);
-        struct creds c = fi->flags & O_TRUNC ? creds_take(req) : (struct creds){0};
+        struct creds c = fi->flags & O_TRUNC || i->view ? creds_take(req) : (struct creds){0};
         int fd = open(proc, backing_flags(fi->flags));
         int q = fd < 0 ? errno : 0;
         creds_back(&c);

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from mount import MountCase, Programs, main  # noqa: E402
+from mount import MountCase, Programs, main, until  # noqa: E402
 from world import ANN, BOB, Compared  # noqa: E402
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
@@ -191,10 +191,13 @@ class Trees(MountCase):
 
 
 class Without(MountCase):
-    def test_on_a_disk_without_lists_there_are_plainly_none(self):
+    def setUp(self):
+        super().setUp()
         if os.geteuid() != 0 or subprocess.run(["mount", "-t", "ramfs", "ramfs", self.folder], stderr=subprocess.DEVNULL).returncode:
             self.skipTest("cannot mount a ramfs")
         self.addCleanup(subprocess.run, ["umount", "-l", self.folder])
+
+    def test_on_a_disk_without_lists_there_are_plainly_none(self):
         m = self.mount()
         p = m.write("a", "x")
         self.refused("ENOTSUP", os.setxattr, p, ACCESS, FOR_BOB.encode("latin-1"))
@@ -204,6 +207,39 @@ class Without(MountCase):
         os.mkdir(m.path("d"), 0o777)
         self.assertEqual(oct(os.stat(m.path("d")).st_mode & 0o777), "0o750")
         m.clean()
+
+    def test_a_link_opens_nothing_that_a_list_elsewhere_forbids(self):
+        away = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, away)
+        os.chmod(away, 0o755)
+        for name, forbidden in (("open", False), ("secret", True)):
+            os.makedirs(os.path.join(away, name))
+            with open(os.path.join(away, name, "file"), "w") as f:
+                f.write("text")
+            try:
+                for p in (name, name + "/file") if forbidden else ():
+                    os.setxattr(os.path.join(away, p), ACCESS, LISTS["not for bob"].encode("latin-1"))
+            except OSError:
+                self.skipTest("no ACLs on this disk")
+        store = os.path.join(self.folder, "store")
+        os.mkdir(store)
+        m = self.mount({"VAULT": "dir:" + store})
+        os.rename(store, store + ".away")
+        for p in (self.folder, m.folder):
+            os.chmod(p, 0o755)
+        for name in ("open", "secret"):
+            os.symlink(os.path.join(away, name), m.path(name))
+            os.symlink(os.path.join(away, name, "file"), m.path(name + "-file"))
+        archive = m.commit()
+        m.wait("waiting")
+        code = "import os, sys; os.setgroups([]); os.setgid(%d); os.setuid(%d); os.chdir(sys.argv[1]); %%s" % (BOB, BOB)
+        for name, wanted in (("open", 0), ("secret", 1)):
+            for what in ("os.listdir('%s')", "open('%s-file').read()"):
+                r = subprocess.run([sys.executable, "-c", code % (what % name), m.path("archives", archive, "files")], capture_output=True, text=True)
+                self.assertEqual(r.returncode, wanted, (name, what, r.stderr))
+                self.assertEqual("Permission denied" in r.stderr, wanted == 1, r.stderr)
+        m.sh("echo yes > archives/%s/.abort" % archive)
+        until(lambda: os.path.islink(m.path("secret")), "it is back")
 
 
 if __name__ == "__main__":
