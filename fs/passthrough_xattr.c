@@ -46,12 +46,14 @@ static bool is_acl(const char *name)
 
 /* ---- what is passed on ---- */
 
-/* Labels and measurements belong to the machine. Capabilities are root's to give. */
+/* Labels and measurements belong to the machine. Capabilities are root's to give. Who may set what
+ * begins with "system." the kernel leaves to the filesystem, and the disk below sees only us: but
+ * for the ACLs, which the kernel judges, everybody could set what is another's. */
 static bool is_refused(const struct mount *m, const char *name)
 {
         if (startswith(name, "security."))
                 return !(m->root_daemon && streq(name, CAPABILITIES));
-        return startswith(name, "system.posix_acl_") && !(m->acls && is_acl(name));
+        return startswith(name, "system.") && !(m->acls && is_acl(name));
 }
 
 static bool is_hidden(const struct mount *m, const struct fuse_ctx *ctx, const char *name)
