@@ -51,6 +51,16 @@ static const char *text_of(const json_t *o, const char *key)
         return s ? s : "";
 }
 
+int glacier_next_page(const json_t *o, char marker[GLACIER_ID_MAX], const char *what, struct err *e)
+{
+        const char *next = text_of(o, "Marker");
+        if (*next && streq(next, marker))
+                return err_set(
+                        e, -EPROTO, "%s: the service sends the same page again and again", what);
+        (void)snprintf(marker, GLACIER_ID_MAX, "%s", next); /* theirs, far shorter */
+        return 0;
+}
+
 /* The vault's name, account, region and age make its id: it has no place to write one into. */
 static int id_of(const json_t *o, char ret[33])
 {

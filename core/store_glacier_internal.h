@@ -5,6 +5,7 @@
 #include "glacier_book.h"
 #include "store.h"
 
+#include <jansson.h>
 #include <pthread.h>
 
 #define OUTPUT_LIFE    (24 * 3600 * CLOCK_NSEC) /* a job's output is there for so long */
@@ -41,6 +42,11 @@ struct glacier_call {
 };
 int glacier_call(
         struct glacier *g, const struct glacier_call *c, struct aws_answer *ret, struct err *e);
+
+/* Takes the marker of the page `o`: where the next one begins, "" if there is none. -EPROTO: it is
+ * that of the page itself, so there would be no end. `what` was asked for. */
+int glacier_next_page(
+        const json_t *o, char marker[GLACIER_ID_MAX], const char *what, struct err *e);
 
 /* The book and the vault's id: what nearly every call begins with. -ENODEV: no such vault. */
 int glacier_ready(struct glacier *g, struct err *e);

@@ -168,7 +168,8 @@ static int listed_job(struct glacier *g, const struct glacier_job *wanted, struc
                         return q;
                 json_auto_t *o = json_loadb(buf_str(&a.http.body), a.http.body.len, 0, NULL);
                 q = adopt_from_page(g, json_object_get(o, "JobList"), wanted, e);
-                (void)snprintf(marker, sizeof marker, "%s", text_of(o, "Marker")); /* far shorter */
+                if (q == 0)
+                        q = glacier_next_page(o, marker, c.what, e);
         } while (q == 0 && *marker);
         return q;
 }

@@ -156,9 +156,7 @@ static int tell_page(struct glacier *g, const struct upload *u, char marker[GLAC
                 return err_set(e, -ENOENT, "the upload of %s has parts of another size", u->name);
         for (size_t i = 0; q == 0 && i < json_array_size(parts); i++)
                 q = tell_part(json_array_get(parts, i), u, each, ctx, e);
-        const char *next = json_string_value(json_object_get(o, "Marker"));
-        (void)snprintf(marker, GLACIER_ID_MAX, "%s", next ? next : ""); /* theirs, far shorter */
-        return q;
+        return q != 0 ? q : glacier_next_page(o, marker, what, e);
 }
 
 /* The vault does not know the upload: perhaps it was finished, and the answer was lost. Asking once
@@ -359,8 +357,8 @@ int glacier_sweep(struct store *s, const char *prefix, store_keep_fn keep, void 
                         q = note_unwanted(&l, json_array_get(list, i), prefix, keep, ctx) < 0
                                     ? err_oom(e)
                                     : 0;
-                const char *next = json_string_value(json_object_get(o, "Marker"));
-                (void)snprintf(marker, sizeof marker, "%s", next ? next : ""); /* far shorter */
+                if (q == 0)
+                        q = glacier_next_page(o, marker, c.what, e);
         } while (q == 0 && *marker);
         for (size_t i = 0; q == 0 && i < l.n; i++)
                 q = abort_upload(g, l.v[i], e);

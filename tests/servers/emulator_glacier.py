@@ -235,7 +235,8 @@ class Glacier:
     def page(self, r, kind, parent, most):
         """One page of documents and the Marker of the next."""
         limit = min(self.state.settings["page"], most, int(r.params.get("limit", most)))
-        found = self.state.scan(kind, parent, r.params.get("marker", ""), limit + 1)
+        after = "" if self.state.settings["stuck_pages"] else r.params.get("marker", "")
+        found = self.state.scan(kind, parent, after, limit + 1)
         more, found = len(found) > limit, found[:limit]
         return found, found[-1][0] if more else None
 

@@ -4,6 +4,7 @@ DEFAULTS = {
     "region": "us-east-1",      # of vaults, and of buckets made without a location
     "min_part": 5 << 20,        # bytes; of all parts but the last (S3)
     "page": 1000,               # at most so many entries a page
+    "stuck_pages": False,       # each page of a vault's list is the first one
     "thaw_seconds": 0,          # how long RestoreObject takes
     "job_seconds": 0,           # how long a vault's jobs take
     "day_seconds": 86400,       # how long one of RestoreRequest's Days is

@@ -89,7 +89,7 @@ static int set_up(void **state)
         control("behaviour", "[]");
         control("advance", "null");
         control("settings", "{\"page\": 2, \"job_seconds\": 3600, \"inventory_every\": 0,"
-                            " \"no_vaults\": false}");
+                            " \"no_vaults\": false, \"stuck_pages\": false}");
         move_in(u);
         OK(store_init(u->s, E));
         *state = u;
@@ -344,6 +344,29 @@ static void sweep_takes_back_what_nobody_wants(void **state)
         store_leave(lost);
         store_abort(wanted);
         store_abort(other);
+        free(d);
+}
+
+static void list_without_an_end_is_refused(void **state)
+{
+        struct setup *u = *state;
+        struct store_upload *up[3];
+        uint8_t *d = content(3 * MiB);
+        for (unsigned i = 0; i < 3; i++)
+                OK(store_begin(u->s, &new_object, &up[i], E));
+        _cleanup_free_ char *token = strdup(store_token(up[0]));
+        for (unsigned i = 1; i <= 3; i++)
+                OK(put(up[0], d, 3 * MiB, i));
+        control("settings", "{\"stuck_pages\": true}");
+        FAILS(-EPROTO, "again and again",
+                store_sweep(u->s, "archives/0a1b2c3d/", keep_named, token, E));
+        unsigned had = 0;
+        struct store_upload *again;
+        FAILS(-EPROTO, "again and again",
+                store_resume(u->s, &new_object, token, count_had, &had, &again, E));
+        control("settings", "{\"stuck_pages\": false}");
+        for (unsigned i = 0; i < 3; i++)
+                store_abort(up[i]);
         free(d);
 }
 
@@ -712,6 +735,7 @@ int main(void)
                 TEST(lost_answer_to_the_finish_costs_no_second_archive),
                 TEST(finish_whose_answer_was_never_seen_is_found_at_the_resume),
                 TEST(sweep_takes_back_what_nobody_wants),
+                TEST(list_without_an_end_is_refused),
                 TEST(faults_on_the_way_are_got_over),
                 TEST(object_is_read_once_its_retrieval_is_done),
                 TEST(part_of_an_object_is_retrieved_alone),
