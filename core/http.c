@@ -43,13 +43,13 @@ static void global_init(void)
         (void)curl_global_init(CURL_GLOBAL_ALL); /* what fails here fails again in curl_easy_init */
 }
 
-static char *own_roots(void)
+static const char *own_roots(void)
 {
         static const char *const names[] = {"AWS_CA_BUNDLE", "SSL_CERT_FILE"};
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 const char *v = getenv(names[i]);
                 if (v && *v)
-                        return strdup(v);
+                        return v;
         }
         return NULL;
 }
@@ -61,11 +61,11 @@ int http_new(bool allow_plain, struct http **ret, struct err *e)
         if (!h)
                 return err_oom(e);
         h->allow_plain = allow_plain;
-        h->ca = own_roots();
+        const char *roots = own_roots();
         pthread_mutex_init(&h->lock, NULL);
         for (size_t i = 0; i < CURL_LOCK_DATA_LAST; i++)
                 pthread_mutex_init(&h->share_locks[i], NULL);
-        if (!(h->share = curl_share_init())) {
+        if ((roots && !(h->ca = strdup(roots))) || !(h->share = curl_share_init())) {
                 http_free(h);
                 return err_oom(e);
         }
