@@ -233,7 +233,10 @@ static void make_appeared(struct notifier *n, const char *name)
                 return;
         }
         atomic_store(&n->making, name);
-        (void)mkdir(full, 0555); /* only for open windows */
+        /* Only for open windows. Somebody who looks at the folder meanwhile brings back the mode
+         * that others see: it is refused then, and tried again. */
+        for (int tries = 0; mkdir(full, 0555) < 0 && errno == EACCES && tries < 50; tries++)
+                (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         atomic_store(&n->making, NULL);
 }
 

@@ -528,6 +528,9 @@ class Windows(MountCase):
         fd = libc.inotify_init1(os.O_NONBLOCK)
         self.addCleanup(os.close, fd)
         self.assertGreaterEqual(libc.inotify_add_watch(fd, os.fsencode(m.path("archives")), 0x100), 0)  # IN_CREATE
+        looks = subprocess.Popen(["/usr/bin/python3", "-c", "import os, sys\nwhile True: os.stat(sys.argv[1])", m.path("archives")])
+        self.addCleanup(looks.wait)
+        self.addCleanup(looks.kill)
         for _ in range(5):
             m.write("a", "text")
             name = m.commit()
