@@ -1,6 +1,7 @@
 #include "notifier.h"
 
 #include "inode.h"
+#include "io.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -30,6 +31,8 @@ struct notifier {
         struct inode_name *gone;      /* what the last freeze took away, for the toucher */
         size_t n_gone;
         atomic_int toucher_id; /* as the kernel names it in requests */
+        atomic_bool asked;     /* a request of the toucher has come */
+        unsigned probes;       /* how often the toucher has tried whether one does */
         pthread_t forgetter, toucher;
         bool started;
 };
@@ -203,52 +206,56 @@ static void *forgetter(void *arg)
         return NULL;
 }
 
-static void touch(const struct notifier *n, const char *path)
+/* The top of the own mount, or negative: what is removed there must come to this program, and as a
+ * request of this thread. Elsewhere, where a lazy unmount has left something else in its place,
+ * say, it would be a removal indeed. */
+static int open_own(struct notifier *n)
 {
-        _cleanup_free_ char *full = NULL;
-        if (asprintf(&full, "%s/%s", n->m->mountpoint, path) < 0)
-                full = NULL;
-        else
-                (void)utimensat(
-                        AT_FDCWD, full, NULL, AT_SYMLINK_NOFOLLOW); /* only for open windows */
+        char probe[64];
+        struct stat st;
+        (void)snprintf(
+                probe, sizeof probe, ".autoglacier-%d-%u", (int)gettid(), n->probes++); /* fits */
+        int fd = open(n->m->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        atomic_store(&n->asked, false);
+        if (fd >= 0)
+                (void)fstatat(fd, probe, &st, AT_SYMLINK_NOFOLLOW); /* that it comes here counts */
+        if (!atomic_load(&n->asked))
+                base_closep(&fd);
+        return fd;
 }
 
 /* Windows hear that a name is gone only from somebody who removes it: see root.c. */
-static void remove_gone(const struct notifier *n, const struct inode_name *v, size_t count)
+static void remove_gone(int own, const struct inode_name *v, size_t count)
 {
-        for (size_t i = 0; i < MIN(count, MAX_GONE); i++) {
-                _cleanup_free_ char *full = NULL;
-                if (asprintf(&full, "%s/%s", n->m->mountpoint, v[i].name) < 0)
-                        full = NULL;
-                else
-                        (void)unlink(full); /* only for open windows */
-        }
+        for (size_t i = 0; i < MIN(count, MAX_GONE); i++)
+                (void)unlinkat(own, v[i].name, 0); /* only for open windows */
 }
 
-static void make_appeared(struct notifier *n, const char *name)
+static void make_appeared(struct notifier *n, int own, const char *name)
 {
-        _cleanup_free_ char *full = NULL;
-        if (asprintf(&full, "%s/archives/%s", n->m->mountpoint, name) < 0) {
-                full = NULL;
+        _cleanup_free_ char *path = io_join("archives", name);
+        if (!path)
                 return;
-        }
         atomic_store(&n->making, name);
         /* Only for open windows. Somebody who looks at the folder meanwhile brings back the mode
          * that others see: it is refused then, and tried again. */
-        for (int tries = 0; mkdir(full, 0555) < 0 && errno == EACCES && tries < 50; tries++)
+        for (int tries = 0; mkdirat(own, path, 0555) < 0 && errno == EACCES && tries < 50; tries++)
                 (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         atomic_store(&n->making, NULL);
 }
 
-bool notifier_makes(const struct notifier *n, fuse_req_t req, const char *name)
+bool notifier_makes(struct notifier *n, fuse_req_t req, const char *name)
 {
         const char *making = notifier_asks(n, req) ? atomic_load(&n->making) : NULL;
         return making && (!name || streq(making, name));
 }
 
-bool notifier_asks(const struct notifier *n, fuse_req_t req)
+bool notifier_asks(struct notifier *n, fuse_req_t req)
 {
-        return fuse_req_ctx(req)->pid == atomic_load(&n->toucher_id);
+        if (fuse_req_ctx(req)->pid != atomic_load(&n->toucher_id))
+                return false;
+        atomic_store(&n->asked, true);
+        return true;
 }
 
 /* This thread waits for its own process. If that is killed meanwhile, the kernel ends the wait when
@@ -277,13 +284,15 @@ static void *toucher(void *arg)
                         continue;
                 }
                 pthread_mutex_unlock(&n->lock);
-                remove_gone(n, gone, count);
+                _cleanup_close_ int own = open_own(n);
+                if (own >= 0)
+                        remove_gone(own, gone, count);
                 free_names(gone, count);
-                if (name)
-                        make_appeared(n, name);
+                if (own >= 0 && name)
+                        make_appeared(n, own, name);
                 free(name);
-                if (path)
-                        touch(n, path);
+                if (own >= 0 && path) /* only for open windows */
+                        (void)utimensat(own, path, NULL, AT_SYMLINK_NOFOLLOW);
                 free(path);
                 pthread_mutex_lock(&n->lock);
         }

@@ -26,8 +26,8 @@ void notifier_relieve(struct notifier *n);
 void notifier_appeared(struct notifier *n, const char *name);
 /* Whether a request comes from the thread that tells so, and the folder archives/NAME is to be made
  * for it that is there already. Any name for NULL. */
-bool notifier_makes(const struct notifier *n, fuse_req_t req, const char *name);
+bool notifier_makes(struct notifier *n, fuse_req_t req, const char *name);
 /* Whether a request comes from the thread that makes events for windows through the own mount. */
-bool notifier_asks(const struct notifier *n, fuse_req_t req);
+bool notifier_asks(struct notifier *n, fuse_req_t req);
 /* Touches `path` (relative to the mountpoint; borrowed) so that open windows look again. */
 void notifier_touch(struct notifier *n, const char *path);
