@@ -196,8 +196,10 @@ static int archive_attr(struct mount *m, const struct vnode *v, struct stat *st,
  * shows changes with everything that is staged, but there is nothing to write over in it. */
 static int64_t last_changed(struct mount *m, const struct vnode *v, const struct buf *text)
 {
-        if (v->kind != V_COMMIT && v->kind != V_JOB_COMMIT)
-                return v->id ? clock_now() : vtree_since(m->vtree, v->kind, text);
+        if (v->kind == V_STATUS || v->kind == V_STATUS_TXT)
+                return vtree_since(m->vtree, v->kind, text);
+        if (v->kind != V_COMMIT && v->kind != V_JOB_COMMIT && v->kind != V_GONE)
+                return clock_now();
         pthread_mutex_lock(&m->vtree->lock);
         int64_t at = m->vtree->frozen;
         pthread_mutex_unlock(&m->vtree->lock);
