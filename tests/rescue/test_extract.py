@@ -144,9 +144,9 @@ class Lost(ExtractCase):
 
     def test_a_lost_or_damaged_volume_costs_only_what_is_in_it(self):
         volumes = [os.path.basename(v) for v in self.archive("zstd")]
-        # Where a volume ends depends on when it is known how much there is: each holds two files or three.
+        # Where a volume ends depends on when it is known how much there is. Each of three holds two files or three; in
+        # a fourth may be what is left over of the list.
         self.assertIn(len(volumes), (3, 4))
-        last = len(volumes)
         manifest = os.path.basename(glob.glob(self.path("*.jsonl.xz.esdk"))[0])
 
         r = self.rescue("--extract", "middle", *volumes[:1:-1], volumes[0], status=1, say="MISSING: volume 2")
@@ -154,11 +154,11 @@ class Lost(ExtractCase):
         lost = re.findall(r"NOT EXTRACTED: .*/(noise/\d): volume 2 is missing", r.stderr)
         self.assertEqual(len(lost) + len(os.listdir(os.path.join(self.there("middle"), "noise"))), 7)
 
-        self.rescue("--extract", "last", *volumes[:-1], manifest, status=1, say="MISSING: volume %d" % last)
+        self.rescue("--extract", "last", *volumes[:2], manifest, status=1, say="MISSING: volume 3")
         self.check("last", (4, 5, 6))
 
         # without any list the tar is searched for what is whole
-        self.rescue("--extract", "blind", *volumes[:-1], status=1, say="there is no list of what is in it")
+        self.rescue("--extract", "blind", *volumes[:2], status=1, say="there is no list of what is in it")
         self.check("blind", (4, 5, 6))
         self.rescue("--extract", "blind2", volumes[1], status=1)
         self.check("blind2", (1, 2, 3))
@@ -168,7 +168,7 @@ class Lost(ExtractCase):
             f.write(b"damage")
         self.rescue("--extract", "damaged", *volumes, status=1, say="was altered or damaged")
         self.check("damaged", (5, 6))
-        self.rescue("--list", *volumes[:-1], status=1, say="--extract finds what is there")
+        self.rescue("--list", *volumes[:2], status=1, say="--extract finds what is there")
 
 
 if __name__ == "__main__":
