@@ -189,6 +189,13 @@ void home_run(struct home *h, const char *id)
         assert_true(home_is(h, id, ARCHIVE_STORED, ""));
 }
 
+void *home_run_job(void *job)
+{
+        struct home_job *j = job;
+        j->result = engine_run(j->h->engine, j->id, &j->e);
+        return NULL;
+}
+
 void home_run_killed(struct home *h, const char *id, const char *where)
 {
         home_close(h);

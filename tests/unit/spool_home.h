@@ -45,6 +45,14 @@ bool home_is(struct home *h, const char *id, enum archive_state s, const char *w
 bool home_wait(struct home *h, const char *id, enum archive_state s, const char *what);
 /* Runs the job here; it must be stored in the end. */
 void home_run(struct home *h, const char *id);
+/* For pthread_create(): runs a job and keeps what came of it. */
+struct home_job {
+        struct home *h;
+        const char *id;
+        int result;
+        struct err e;
+};
+void *home_run_job(void *job);
 /* Runs the job in a child that dies at a crash point. */
 void home_run_killed(struct home *h, const char *id, const char *where);
 /* False, with a word about it, where this build has no crash points. */

@@ -9,29 +9,15 @@
 
 #define WITHIN_NS (120 * CLOCK_NSEC)
 
-struct job {
-        struct home *h;
-        const char *id;
-        int result;
-        struct err e;
-};
-
-static void *run_job(void *arg)
-{
-        struct job *j = arg;
-        j->result = engine_run(j->h->engine, j->id, &j->e);
-        return NULL;
-}
-
 static void a_service_that_is_away_is_waited_for_in_words(void **state)
 {
         struct home *h = *state;
         home_stage(30);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         pthread_t t;
         tree_sh("echo put_part 11 > $T/remote/fail");
-        pthread_create(&t, NULL, run_job, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
         tree_sh("rm $T/remote/fail");
         pthread_join(t, NULL);
@@ -120,11 +106,11 @@ static void taken_back_while_the_service_is_away_it_is_back_at_once(void **state
         struct home *h = *state;
         home_stage(30);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         pthread_t t;
         struct err e = {0};
         tree_sh("echo finish 11 > $T/remote/fail");
-        pthread_create(&t, NULL, run_job, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
         tree_sh("echo '* 11' > $T/remote/fail");
         int64_t began = clock_monotonic();
@@ -152,14 +138,14 @@ static void taken_back_it_leaves_nothing_in_the_store(void **state)
         struct home *h = *state;
         home_stage(36);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         pthread_t t;
         struct err e = {0};
         if (!home_has_crash_points())
                 return;
         home_run_killed(h, id, "volume-done"); /* one volume is there, the second is on its way */
         tree_sh("echo put_part 11 > $T/remote/fail");
-        pthread_create(&t, NULL, run_job, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
         tree_sh("rm $T/remote/fail; ls $T/remote/objects/archives/*/*-0001*");
         home_must(engine_abort(h->engine, id, &e), &e);
@@ -176,11 +162,11 @@ static void stored_it_stays_so_while_the_cleaning_up_waits(void **state)
         struct home *h = *state;
         home_stage(12);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         pthread_t t;
         struct err e = {0};
         tree_sh("echo sweep 0 > $T/remote/fail");
-        pthread_create(&t, NULL, run_job, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         bool stored = home_wait(h, id, ARCHIVE_STORED, "");
         for (int i = 0; stored && i < 30; i++) {
                 (void)usleep(100000);
@@ -236,10 +222,10 @@ static void an_upload_that_the_store_forgot_is_begun_anew(void **state)
         struct home *h = *state;
         home_stage(30);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         pthread_t t;
         tree_sh("echo finish 11 > $T/remote/fail");
-        pthread_create(&t, NULL, run_job, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         assert_true(home_wait(h, id, ARCHIVE_WAITING, "the service is away"));
         tree_sh("rm -r $T/remote/uploads/*; rm $T/remote/fail");
         pthread_join(t, NULL);

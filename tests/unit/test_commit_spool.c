@@ -171,20 +171,6 @@ int64_t __wrap_clock_now(void)
         return now - now % A_DAY + hours * AN_HOUR_NS + now % (60 * CLOCK_NSEC);
 }
 
-struct job {
-        struct home *h;
-        const char *id;
-        int result;
-        struct err e;
-};
-
-static void *run_it(void *arg)
-{
-        struct job *j = arg;
-        j->result = engine_run(j->h->engine, j->id, &j->e);
-        return NULL;
-}
-
 /* Waits until what may be sent in this hour is, or all of it; true if more is to come. */
 static bool the_hour_is_over(struct home *h, const char *id)
 {
@@ -209,11 +195,11 @@ static void an_hour_a_day_is_enough(void **state)
                                      "\"UPLOAD_CONCURRENCY\": 1");
         home_stage(36);
         char *id = home_commit(h);
-        struct job j = {.h = h, .id = id};
+        struct home_job j = {.h = h, .id = id};
         engine_set_patience(h->engine, CLOCK_NSEC / 10); /* is for stores that are away */
         pthread_t t;
         atomic_store(&wall.on, true);
-        pthread_create(&t, NULL, run_it, &j);
+        pthread_create(&t, NULL, home_run_job, &j);
         while (the_hour_is_over(h, id)) {
                 unsigned sent = parts_sent();
                 (void)usleep(400000); /* longer than it takes to look again */
