@@ -673,7 +673,7 @@ class Decrypt(ArchiveCase):
         path = self.volumes()[0]
         with open(path, "r+b") as f:
             f.seek(os.path.getsize(path) - 30)
-            f.write(b"x")
+            f.write(b"spoiled by a test")
         before = sorted(os.listdir(self.folder))
         self.ag("decrypt", "--key", self.private, "-o", "out", path, status=1)
         self.assertEqual(sorted(os.listdir(self.folder)), before)

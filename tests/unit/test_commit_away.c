@@ -259,7 +259,8 @@ static void a_spool_that_rots_packs_again(void **state)
         char *id = home_commit(h);
         tree_sh("echo put_part 11 > $T/remote/fail");
         home_run_killed(h, id, "volume-packed:1");
-        tree_sh("rm $T/remote/fail; printf x | dd of=$(ls $T/data/spool/*-0001.esdk) bs=1 "
+        tree_sh("rm $T/remote/fail; printf 'spoiled by a test' | dd of=$(ls "
+                "$T/data/spool/*-0001.esdk) bs=1 "
                 "seek=5000000 conv=notrunc status=none");
         struct err e = {0};
         assert_int_equal(engine_run(h->engine, id, &e), -EAGAIN);

@@ -233,7 +233,7 @@ static void a_recovered_archive_restores_and_verifies(void **state)
         const struct verify_params v = {.unwrap = seal_unwrap_with_key, .unwrap_ctx = h->key};
         home_must(h, verify_data(h->catalog, h->store, &h->a, &v, &h->e));
         tree_sh("V=$(echo $T/data/store/archives/*/*.esdk); chmod u+w $V; "
-                "printf '\\001' | dd of=$V bs=1 seek=900 conv=notrunc status=none");
+                "printf 'spoiled by a test' | dd of=$V bs=1 seek=900 conv=notrunc status=none");
 }
 
 static int take_stored(void *ctx, const struct catalog_archive *a)
@@ -324,7 +324,7 @@ static void damaged_archives_are_named_and_the_others_come_back(void **state)
         make_archives(h, 4);
         tree_sh("cd $T/data/store && chmod -R u+w . && set -- manifests/*/* && "
                 /* the manifest is damaged: the archive's end tells */
-                "printf '\\001' | dd of=$1 bs=1 seek=800 conv=notrunc status=none && "
+                "printf 'spoiled by a test' | dd of=$1 bs=1 seek=800 conv=notrunc status=none && "
                 /* both are gone, or damaged */
                 "rm $2 && V=$(echo archives/*/$(basename $2 .jsonl.xz.esdk)*) && "
                 "truncate -s -1 $V && "

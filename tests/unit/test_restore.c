@@ -272,7 +272,8 @@ static void what_is_not_lost_is_restored_and_the_rest_named(void **state)
         buf_reset(&told);
         /* one bit costs the files of one block */
         tree_sh("cd $T/data/store/archives/*; N=$(echo *-0001.* | sed s/-0001/-0002/); "
-                "cp $T/away $N; printf X | dd of=$N bs=1 seek=30000000 conv=notrunc status=none");
+                "cp $T/away $N; printf 'spoiled by a test' | dd of=$N bs=1 seek=30000000 "
+                "conv=notrunc status=none");
         assert_int_equal(restore_as(h, &w, &p), -EBADMSG);
         print_message("%s\n%s", h->e.text, buf_str(&told));
         tree_sh("cd $T/back/d && test $(ls | wc -l) -ge 5 && "

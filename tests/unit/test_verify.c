@@ -69,7 +69,8 @@ static void a_flipped_bit_is_found_and_its_file_named(void **state)
 {
         struct home *h = *state;
         const struct found *f = h->more;
-        tree_sh(V "printf '\\001' | dd of=$V bs=1 seek=20000000 conv=notrunc status=none");
+        tree_sh(V "printf 'spoiled by a test' | dd of=$V bs=1 seek=20000000 conv=notrunc "
+                  "status=none");
         assert_int_equal(look(h, false), -EBADMSG);
         assert_true(f->objects == 1 && f->paths == 0);
         assert_int_equal(look(h, true), -EBADMSG);
@@ -81,7 +82,8 @@ static void damage_in_the_archives_own_manifest_is_found(void **state)
 {
         struct home *h = *state;
         const struct found *f = h->more;
-        tree_sh(V "printf '\\001' | dd of=$V bs=1 seek=$(($(stat -c %s $V) - 30)) conv=notrunc "
+        tree_sh(V "printf 'spoiled by a test' | dd of=$V bs=1 seek=$(($(stat -c %s $V) - 30)) "
+                  "conv=notrunc "
                   "status=none");
         assert_int_equal(look(h, true), -EBADMSG);
         assert_true(f->objects > 0);
