@@ -164,6 +164,13 @@ static int check_sizes(struct recover *r, const struct recover_group *g, struct 
         return q;
 }
 
+static int copy_err(const struct err *from, struct err *e)
+{
+        if (e)
+                *e = *from;
+        return from->code;
+}
+
 /* From its manifest, else from its end. 1: from its end, with `e` saying why. */
 static int fill(struct recover *r, const struct recover_group *g, struct err *e)
 {
@@ -172,15 +179,15 @@ static int fill(struct recover *r, const struct recover_group *g, struct err *e)
                             : err_set(&first, -ENOENT, "its manifest is missing");
         if (q == 0)
                 q = check_names(r, g, &first);
-        if (q == 0 || ends_all(q) || q == -ENOKEY || q == -EPROTONOSUPPORT || q == -EREMOTE) {
-                if (e)
-                        *e = first;
-                return q;
-        }
+        if (q == 0 || ends_all(q) || q == -EPROTONOSUPPORT || q == -EREMOTE)
+                return copy_err(&first, e);
         struct err second = {0};
         int t = recover_from_tail(r, g, &second);
         if (t == 0)
                 t = check_names(r, g, &second);
+        /* that it names other keys may be damage, too: then the archive itself is ours */
+        if (q == -ENOKEY && t < 0)
+                return copy_err(ends_all(t) ? &second : &first, e);
         if (t == -EREMOTE)
                 return recover_ask_end(r, g, &first, e);
         if (t < 0)

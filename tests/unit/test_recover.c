@@ -358,6 +358,23 @@ static void archives_for_other_keys_are_not_ours(void **state)
         assert_int_equal(recover(h).found, 2);
 }
 
+/* What the header of a manifest says of its recipients cannot be authenticated without a key. */
+static void a_manifest_that_lost_its_recipients_is_not_taken_for_another_key(void **state)
+{
+        struct home *h = *state;
+        const struct seen *s = h->more;
+        make_archives(h, 2);
+        forget(h);
+        tree_sh("cd $T/data/store/manifests/*; set -- *; "
+                "c=e; test $(od -An -c -j 135 -N 1 $1) != e || c=d; "
+                "printf $c | dd of=$1 bs=1 seek=135 conv=notrunc status=none; "
+                "printf X | dd of=$2 bs=1 seek=117 conv=notrunc status=none");
+        struct recover_counts n = recover(h);
+        assert_int_equal(n.mended, 2);
+        assert_int_equal(n.foreign, 0);
+        assert_non_null(strstr(buf_str(&s->told), "was read from the archive's own end"));
+}
+
 static int wrong_passphrase(_unused_ void *ctx, _unused_ const char *fingerprint,
         _unused_ const uint8_t *wrapped, _unused_ size_t len, _unused_ uint8_t ret[32],
         struct err *e)
@@ -524,6 +541,7 @@ int main(void)
                 TEST_AS(without_manifests_several_volumes_come_back, setup_volumes),
                 TEST(damaged_archives_are_named_and_the_others_come_back),
                 TEST(archives_for_other_keys_are_not_ours),
+                TEST(a_manifest_that_lost_its_recipients_is_not_taken_for_another_key),
                 TEST(a_wrong_passphrase_ends_it_at_once),
                 TEST(it_goes_on_where_it_was_cut_off),
                 TEST(a_half_read_archive_is_no_job_for_a_mount),
