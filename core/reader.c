@@ -10,7 +10,7 @@
 struct reader {
         struct catalog *catalog;
         struct store *store;
-        const char *id;
+        const char *id, *recipients;
         enum compress_kind kind;
         reader_unwrap_fn unwrap;
         void *ctx;
@@ -68,7 +68,12 @@ int reader_new(struct catalog *c, struct store *s, const struct catalog_archive 
         _cleanup_(reader_freep) struct reader *r = calloc(1, sizeof *r);
         if (!r)
                 return err_oom(e);
-        *r = (struct reader){.catalog = c, .store = s, .id = a->id, .unwrap = unwrap, .ctx = ctx};
+        *r = (struct reader){.catalog = c,
+                .store = s,
+                .id = a->id,
+                .recipients = a->recipients,
+                .unwrap = unwrap,
+                .ctx = ctx};
         int q = compress_parse(a->compression, &r->kind);
         if (q < 0)
                 return err_set(e, q, "archive %s: unknown compression %s", a->name, a->compression);
@@ -108,6 +113,37 @@ static int check_size(struct reader *r, struct err *e)
         return q;
 }
 
+struct named {
+        const char *expected; /* fingerprints separated by ' ' */
+        size_t known, others;
+};
+
+static int count_named(void *ctx, const char *fingerprint)
+{
+        struct named *n = ctx;
+        if (strstr(n->expected, fingerprint))
+                n->known++;
+        else
+                n->others++;
+        return 0;
+}
+
+/* No key for it: is one missing, or does the header not name those any more for which the archive
+ * was sealed? */
+static int no_key(struct reader *r, const struct seal_source *source, struct err *e)
+{
+        struct named n = {.expected = r->recipients ? r->recipients : ""};
+        size_t expected = *n.expected != 0;
+        for (const char *p = n.expected; *p; p++)
+                expected += *p == ' ';
+        if (expected == 0 || seal_recipients(source, count_named, &n, NULL) < 0 ||
+                (n.known == expected && n.others == 0))
+                return -ENOKEY;
+        return err_set(e, -EBADMSG,
+                "its header does not name the keys that the archive was sealed for: it was altered "
+                "or damaged");
+}
+
 static int try_volume(struct reader *r, unsigned number, struct err *e)
 {
         if (r->open && r->open->number == number)
@@ -129,6 +165,8 @@ static int try_volume(struct reader *r, unsigned number, struct err *e)
                 return q;
         }
         q = seal_reader_new(&source, r->unwrap, r->ctx, &r->seal, e);
+        if (q == -ENOKEY)
+                q = no_key(r, &source, e);
         if (q == 0 &&
                 memcmp(seal_reader_message_id(r->seal), r->open->message_id, SEAL_MESSAGE_ID) != 0)
                 q = err_set(e, -EBADMSG, "it is another archive than the one that was stored");

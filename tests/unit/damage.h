@@ -13,6 +13,8 @@ static const struct {
         {"first byte", "flip 0"},
         {"message id", "flip 10"},
         {"context", "flip 60"},
+        {"provider", "flip 117"},
+        {"recipient", "digit 160"},
         {"wrapped key", "flip 400"},
         {"commitment", "flip $((H - 40))"},
         {"header tag", "flip $((H - 1))"},
@@ -41,6 +43,8 @@ static const struct {
         "B=$(( $(stat -c %s $T/good) - 9500000 )); H=$(cat $T/header); "                           \
         "flip() { printf \"\\\\$(printf %03o $(( $(od -An -tu1 -j $1 -N 1 $V) ^ 64 )))\" | "       \
         "dd of=$V bs=1 seek=$1 conv=notrunc status=none; }; "                                      \
+        "digit() { c=e; test $(od -An -c -j $1 -N 1 $V) != e || c=d; "                             \
+        "printf $c | dd of=$V bs=1 seek=$1 conv=notrunc status=none; }; "                          \
         "put() { dd if=$T/good bs=1M count=1 iflag=skip_bytes,fullblock skip=$((H + ($2 - 1) * "   \
         "M)) status=none | dd of=$V bs=1M oflag=seek_bytes seek=$((H + ($1 - 1) * M)) "            \
         "conv=notrunc status=none; }; set -e; "
