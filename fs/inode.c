@@ -88,10 +88,10 @@ static void chain_newest(struct inode_table *t, struct inode *i)
 static void set_name(struct inode *i, fuse_ino_t parent, const char *name)
 {
         i->parent = parent;
-        if (i->name && streq(i->name, name))
+        if (i->name && name && streq(i->name, name))
                 return;
         free(i->name);
-        i->name = strdup(name); /* without a name it is only not forgotten early */
+        i->name = name ? strdup(name) : NULL; /* without one it is only not forgotten early */
 }
 
 static struct inode *add(struct mount *m, const struct inode_found *f)

@@ -45,7 +45,7 @@ struct inode_found {
         bool view;
         unsigned generation; /* of the folder, read before the entry was opened */
         fuse_ino_t parent;
-        const char *name;
+        const char *name; /* or NULL: it has none */
         const struct fuse_lowlevel_ops *ops;
 };
 /* Its inode, with one more lookup. The descriptor is taken: kept or closed. NULL: out of memory. */

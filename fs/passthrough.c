@@ -25,12 +25,20 @@ void passthrough_proc(int fd, char out[PROC_PATH])
         (void)snprintf(out, PROC_PATH, "/proc/self/fd/%d", fd); /* fits */
 }
 
+/* What has no name is in no tree: no commit has it, and who holds it open goes on with it. */
+static bool is_unnamed(const struct inode *i)
+{
+        struct stat st;
+        return fstat(i->fd, &st) == 0 && st.st_nlink == 0;
+}
+
 int passthrough_may_change(const struct mount *m, const struct inode *i)
 {
         if (i->view)
                 return EROFS;
-        return i->special || atomic_load(&i->generation) == atomic_load(&m->generation) ? 0
-                                                                                        : ESTALE;
+        if (i->special || atomic_load(&i->generation) == atomic_load(&m->generation))
+                return 0;
+        return is_unnamed(i) ? 0 : ESTALE;
 }
 
 int passthrough_enter(struct mount *m, const struct inode *i)
@@ -84,14 +92,14 @@ static unsigned generation_of(const struct mount *m, const struct inode *dir)
 }
 
 /* Without a descriptor left: the kernel is told to forget some by a thread that may be behind. */
-static int open_entry(struct mount *m, int dirfd, const char *name)
+static int open_entry(struct mount *m, int dirfd, const char *name, int nofollow)
 {
         const struct timespec pause = {.tv_nsec = 2000000};
-        int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        int fd = openat(dirfd, name, O_PATH | nofollow | O_CLOEXEC);
         for (int tries = 0; fd < 0 && errno == EMFILE && tries < 250; tries++) {
                 notifier_relieve(m->notifier);
                 (void)nanosleep(&pause, NULL); /* a shorter one is as good */
-                fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+                fd = openat(dirfd, name, O_PATH | nofollow | O_CLOEXEC);
         }
         return fd;
 }
@@ -103,7 +111,17 @@ int passthrough_lookup(
                 .generation = generation_of(m, dir),
                 .parent = passthrough_ino(m, dir),
                 .name = name};
-        f.fd = open_entry(m, dir->fd, name);
+        f.fd = open_entry(m, dir->fd, name, O_NOFOLLOW);
+        return f.fd < 0 ? errno : entry_of(m, &f, ret);
+}
+
+int passthrough_unnamed(struct mount *m, struct inode *dir, int fd, struct fuse_entry_param *ret)
+{
+        struct inode_found f = {
+                .generation = generation_of(m, dir), .parent = passthrough_ino(m, dir)};
+        char proc[PROC_PATH];
+        passthrough_proc(fd, proc);
+        f.fd = open_entry(m, AT_FDCWD, proc, 0);
         return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 

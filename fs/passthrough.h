@@ -18,6 +18,8 @@ int passthrough_may_change(const struct mount *m, const struct inode *i);
 /* The entry `name` in the folder fd, with one more lookup. 0 or an errno value. */
 int passthrough_lookup(
         struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret);
+/* The same for a file that was just opened in the folder and has no name; `fd` is borrowed. */
+int passthrough_unnamed(struct mount *m, struct inode *dir, int fd, struct fuse_entry_param *ret);
 /* The same for a frozen tree; `dirfd` is borrowed. */
 int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t parent,
         struct fuse_entry_param *ret);

@@ -107,18 +107,44 @@ void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 end_handle(m, i, fi); /* the caller was interrupted: nobody will release it */
 }
 
+static bool is_unnamed(int flags)
+{
+        return (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+/* Makes what is asked for as the caller. */
+static int open_new(fuse_req_t req, const struct inode *dir, const char *name, mode_t mode,
+        int flags, int *ret_fd)
+{
+        bool unnamed = is_unnamed(flags);
+        mode = passthrough_mode(req, dir, mode);
+        struct creds c = creds_take(req);
+        int fd = openat(dir->fd, unnamed ? "." : name,
+                backing_flags(flags) | (flags & O_EXCL) | (unnamed ? 0 : O_CREAT | O_NOFOLLOW),
+                mode);
+        int q = fd < 0 ? errno : 0;
+        creds_back(&c);
+        *ret_fd = fd;
+        return q;
+}
+
 static int create(fuse_req_t req, struct mount *m, struct inode *dir, const char *name, mode_t mode,
         struct fuse_file_info *fi, struct fuse_entry_param *e)
 {
-        mode = passthrough_mode(req, dir, mode);
-        struct creds c = creds_take(req);
-        int fd = openat(dir->fd, name,
-                (backing_flags(fi->flags) | O_CREAT | O_NOFOLLOW) | (fi->flags & O_EXCL), mode);
-        int q = fd < 0 ? errno : 0;
-        creds_back(&c);
-        if (!q && (q = passthrough_lookup(m, dir, name, e)) != 0)
+        int fd;
+        int q = open_new(req, dir, name, mode, fi->flags, &fd);
+        if (q)
+                return q;
+        q = is_unnamed(fi->flags) ? passthrough_unnamed(m, dir, fd, e)
+                                  : passthrough_lookup(m, dir, name, e);
+        if (q) {
                 (void)close(fd); /* nothing was written */
-        return q ? q : make_handle(m, (struct inode *)e->ino, fd, fi);
+                return q;
+        }
+        q = make_handle(m, (struct inode *)e->ino, fd, fi);
+        if (q)
+                inode_forget(m, (struct inode *)e->ino, 1);
+        return q;
 }
 
 void pt_create(

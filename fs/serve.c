@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "node.h"
 
+#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -76,6 +77,16 @@ static bool is_surplus(struct worker *w)
         return rests;
 }
 
+/* A file without a name is asked for as one with a name is, with O_TMPFILE among the flags, and the
+ * answer is the same; but libfuse does not know the number of that request before 3.17. So short a
+ * one is always in memory. */
+static void name_request(struct fuse_buf *buf)
+{
+        struct fuse_in_header *h = buf->mem;
+        if (!(buf->flags & FUSE_BUF_IS_FD) && buf->size >= sizeof *h && h->opcode == FUSE_TMPFILE)
+                h->opcode = FUSE_CREATE;
+}
+
 /* Not inlined: a thread that is cancelled while it reads leaves the frame of work() as it is, so
  * that holds no variables that a sanitizer guards. */
 __attribute__((noinline)) static void answer(struct worker *w)
@@ -85,6 +96,7 @@ __attribute__((noinline)) static void answer(struct worker *w)
         atomic_store(&w->since, began);
         if (atomic_load(&s->asleep) && atomic_exchange(&s->asleep, false))
                 (void)sem_post(&s->wake); /* cannot overflow: once a sleep */
+        name_request(&w->buf);
         fuse_session_process_buf(s->session, &w->buf);
         /* The watch may have put another in its place. */
         if (!atomic_compare_exchange_strong(&w->since, &began, READING) || is_surplus(w))

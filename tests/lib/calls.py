@@ -11,6 +11,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 
@@ -79,6 +80,11 @@ def bind(path):
 
 class Timespec(ctypes.Structure):
     _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+
+def link_open(fd, path):
+    """Gives an open file a name, as programs do with one that has none."""
+    check(LIBC.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD, raw(path), AT_SYMLINK_FOLLOW))
 
 
 def timespec(when):
@@ -157,7 +163,8 @@ OPERATIONS = {
     "lchown": os.lchown,
     "let go": let_go,
     "link": lambda a, b, follow=False: check(LIBC.linkat(AT_FDCWD, raw(a), AT_FDCWD, raw(b), AT_SYMLINK_FOLLOW if follow else 0)),
-    "link held": lambda n, b: check(LIBC.linkat(AT_FDCWD, b"/proc/self/fd/%d" % held[n], AT_FDCWD, raw(b), AT_SYMLINK_FOLLOW)),
+    "link empty": lambda n, b: check(LIBC.linkat(held[n], b"", AT_FDCWD, raw(b), AT_EMPTY_PATH)),
+    "link held": lambda n, b: link_open(held[n], b),
     "list": lambda p: sorted(os.listdir(p)),
     "listxattr": lambda p: sorted(os.listxattr(p, follow_symlinks=False)),
     "look": look,

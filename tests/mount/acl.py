@@ -73,10 +73,11 @@ class Acls(Compared):
             w.do("root", "set", "d", DEFAULT, LISTS[name])
             w.do(who, "umask", mask)
             calls = [("open", "d/file", NEW | W, mode), ("mkdir", "d/dir", mode), ("mkfifo", "d/fifo", mode), ("mknod", "d/node", "f", mode, 0, 0), ("bind", "d/socket"),
-                     ("mknod", "d/char", "c", mode, 1, 3), ("symlink", "x", "d/link"), ("mkdir", "d/dir/below", mode)]
+                     ("mknod", "d/char", "c", mode, 1, 3), ("symlink", "x", "d/link"), ("mkdir", "d/dir/below", mode),
+                     ("hold", "f", "d", W | os.O_TMPFILE, mode), ("link held", "f", "d/unnamed"), ("let go", "f")]
             for c in calls:
                 w.do(who, *c)
-            self.entries(names=("d", "d/file", "d/dir", "d/fifo", "d/node", "d/socket", "d/char", "d/link", "d/dir/below"))
+            self.entries(names=("d", "d/file", "d/dir", "d/fifo", "d/node", "d/socket", "d/char", "d/link", "d/dir/below", "d/unnamed"))
             w.do(who, "umask", 0o022)
 
     def test_the_umask_counts_where_nothing_is_inherited(self):
@@ -87,9 +88,10 @@ class Acls(Compared):
             if first:
                 w.do("root", "set", "d", first, acl((OWNER, 7), (USER, 7, BOB), (OWNING_GROUP, 7), (MASK, 7), (OTHER, 7)))
             w.do("root", "umask", mask)
-            for c in (("open", "d/file", NEW | W, 0o666), ("mkdir", "d/dir", 0o777), ("mkfifo", "d/fifo", 0o666), ("bind", "d/socket"), ("mknod", "d/char", "c", 0o666, 1, 3)):
+            for c in (("open", "d/file", NEW | W, 0o666), ("mkdir", "d/dir", 0o777), ("mkfifo", "d/fifo", 0o666), ("bind", "d/socket"), ("mknod", "d/char", "c", 0o666, 1, 3),
+                      ("hold", "f", "d", W | os.O_TMPFILE, 0o666), ("link held", "f", "d/unnamed"), ("let go", "f")):
                 w.do("root", *c)
-            self.entries(names=("d/file", "d/dir"))
+            self.entries(names=("d/file", "d/dir", "d/unnamed"))
             w.do("root", "umask", 0o022)
 
     def test_lists_and_modes(self):

@@ -13,6 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from calls import link_open  # noqa: E402
 from mount import MountCase, NOBODY, main, until  # noqa: E402
 
 
@@ -73,6 +74,35 @@ class Handles(Away):
         self.bring_store(m)
         m.wait("stored")
         self.assertEqual(m.info()["files"], 1)
+
+    def test_what_has_no_name_is_no_business_of_a_commit(self):
+        m = self.held()
+        self.take_store()
+        m.write("d/a", "staged")
+        folder = os.open(m.path("d"), os.O_RDONLY)
+        unnamed = os.open(m.point, os.O_TMPFILE | os.O_RDWR, 0o600)
+        removed = os.open(m.write("b"), os.O_RDWR)
+        os.unlink(m.path("b"))
+        first = m.commit()
+        for fd in (unnamed, removed):
+            os.write(fd, b"goes on")
+            os.ftruncate(fd, 4)
+            os.fchmod(fd, 0o640)
+            os.setxattr(fd, "user.x", b"y")
+            self.assertEqual((os.fstat(fd).st_nlink, os.pread(fd, 9, 0)), (0, b"goes"))
+        self.refused("ESTALE", link_open, unnamed, "/proc/self/fd/%d/n" % folder)
+        link_open(unnamed, m.path("n"))
+        self.assertEqual(m.refusal(), "EBUSY")
+        os.write(unnamed, b" on")
+        for fd in (folder, unnamed, removed):
+            os.close(fd)
+        second = m.commit()
+        self.assertEqual([os.listdir(m.path("archives", a, "files")) for a in (first, second)], [["d"], ["n"]])
+        self.bring_store(m, first)
+        for a, name, text in ((first, "d/a", "staged"), (second, "n", "goes\0\0\0 on")):
+            m.wait("stored", a)
+            with open(os.path.join(m.restore(a), name)) as f:
+                self.assertEqual(f.read(), text)
 
     def test_paths_lead_to_the_new_area_at_once(self):
         m = self.mount()

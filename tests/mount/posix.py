@@ -3,8 +3,8 @@
 each right, each bit of the mode, each time that moves. Tables of calls, made on both by several users, compared call by call.
 
 Left out, since FUSE itself answers otherwise: devices cannot be opened (nodev), direct I/O needs no alignment, offsets beyond
-what the disk can hold may be sought, chown(-1, -1) leaves the ctime, O_TMPFILE is EOPNOTSUPP, and a set-group-id bit without
-the right to execute stays when others write."""
+what the disk can hold may be sought, chown(-1, -1) leaves the ctime, and a set-group-id bit without the right to execute stays
+when others write."""
 import itertools
 import os
 import sys
@@ -20,6 +20,7 @@ TICK = 0.012  # longer than the clock of the filesystem stands still
 
 R, W, RW = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
 CREATE, NEW, CUT, DIR, NOFOLLOW = os.O_CREAT, os.O_EXCL | os.O_CREAT, os.O_TRUNC, os.O_DIRECTORY, os.O_NOFOLLOW
+UNNAMED = os.O_TMPFILE
 
 # Calls on one name, "@".
 ON_A_NAME = [
@@ -33,7 +34,7 @@ ON_A_NAME = [
 ]
 ON_A_NAME += [("open", "@", flags, 0o644) for flags in (
     R, W, RW, R | DIR, R | NOFOLLOW, W | CUT, R | CUT, RW | CREATE, RW | NEW, W | CREATE | CUT, W | CREATE | NOFOLLOW, R | CREATE | DIR,
-    os.O_PATH, os.O_PATH | NOFOLLOW, W | os.O_APPEND, W | os.O_SYNC, RW | os.O_DIRECT)]
+    os.O_PATH, os.O_PATH | NOFOLLOW, W | os.O_APPEND, W | os.O_SYNC, RW | os.O_DIRECT, RW | UNNAMED, R | UNNAMED, W | UNNAMED | CREATE, W | UNNAMED | CUT)]
 
 
 def some(step, *choices):
@@ -124,7 +125,7 @@ class Posix(Compared):
         calls = [("mkdir", "d/new", 0o755), ("open", "d/new", NEW | W, 0o644), ("open", "d/file", W | CREATE), ("symlink", "x", "d/new"), ("mkfifo", "d/new", 0o644),
                  ("bind", "d/new"), ("link", "own", "d/new"), ("link", "d/file", "new"), ("rename", "own", "d/new"), ("rename", "own", "d/file"),
                  ("rename", "d/file", "new"), ("rename", "d/file", "d/new"), ("rename", "d/sub", "new"), ("unlink", "d/file"), ("rmdir", "d/sub"), ("open", "d/file", R),
-                 ("open", "d/file", W), ("open", "d", R), ("open", "d", R | DIR), ("list", "d"), ("look", "d/file"), ("look", "d/none"), ("truncate", "d/file", 1),
+                 ("open", "d/file", W), ("open", "d", R), ("open", "d", R | DIR), ("open", "d", W | UNNAMED), ("list", "d"), ("look", "d/file"), ("look", "d/none"), ("truncate", "d/file", 1),
                  ("chmod", "d/file", 0o600), ("chown", "d/file", -1, -1), ("times", "d/file", 10**18, 10**18), ("access", "d", 2), ("access", "d", 1),
                  ("access", "d", 4), ("rename", "d", "new"), ("rename", "d", "deep/new"), ("rmdir", "d"), ("readlink", "d/link"), ("get", "d/file", "user.x")]
         for bits, (uid, gid), call in some(5, range(8), ((ANN, 0), (0, 4242), (0, 0)), calls):
@@ -237,11 +238,13 @@ class Posix(Compared):
                  ("chown", "d/n", -1, 4242), ("lchown", "d/n", 0, 0), ("truncate", "d/n", 3), ("truncate", "d/n", 7), ("truncate", "d/n", 9), ("write", "d/n", "x"), ("write", "d/n", ""),
                  ("open", "d/n", W | CUT), ("open", "d/n", W), ("open", "d/n", W | CREATE), ("read", "d/n"), ("list", "d"), ("times", "d/n", "omit", "omit"), ("times", "d/n", "now", "omit"),
                  ("times", "d/n", "omit", "now"), ("times", "d/n", 10**18, 10**18), ("set", "d/n", "user.x", "y"), ("get", "d/n", "user.x"), ("rename", "d/n", "d/n"), ("link", "d/n", "d/n2"),
-                 ("unlink", "d/sub"), ("rmdir", "d/n"), ("mkdir", "d/n", 0o755), ("rename", "d/n", "d/sub"), ("open", "d/n", NEW | W)]
+                 ("unlink", "d/sub"), ("rmdir", "d/n"), ("mkdir", "d/n", 0o755), ("rename", "d/n", "d/sub"), ("open", "d/n", NEW | W),
+                 ("open", "d", W | UNNAMED)]
         scripts = [[c] for c in calls]
         scripts += [[("hold", "f", "d/n", RW), c, ("let go", "f")] for c in (
             ("ftruncate", "f", 7), ("ftruncate", "f", 3), ("fallocate", "f", 0, 0, 100), ("fallocate", "f", 1, 0, 10000), ("fallocate", "f", 3, 0, 4), ("fchmod", "f", 0o600),
             ("pwrite", "f", "", 0), ("map", "f", 1, "z"), ("pread", "f", 3, 0))]
+        scripts.append([("hold", "f", "e", W | UNNAMED), ("link held", "f", "d/new"), ("let go", "f")])
         for script in scripts:
             w.fresh()
             for d in ("d", "e", "d/sub", "d/sub2"):
@@ -288,6 +291,22 @@ class Posix(Compared):
             w.do(who, "let go", "f")
             w.after()
 
+    def test_files_without_a_name(self):
+        w = self.w
+        for who, mask, mode, (folder, group), flags, how in some(3, ("ann", "root"), (0, 0o027), (0, 0o640, 0o2755, 0o6777), ((0o777, 0), (0o2777, BOB), (0o3777, 4242)),
+                                                                 (RW, W, RW | os.O_APPEND, RW | os.O_EXCL), ("link held", "link empty")):
+            w.fresh(folder, gid=group)
+            w.make("file", "other")
+            w.do(who, "umask", mask)
+            w.do(who, "hold", "f", ".", flags | UNNAMED, mode)
+            for c in (("fstat", "f"), ("list", "."), ("pwrite", "f", "some text", 0), ("fstat", "f"), (how, "f", "other"), (how, "f", "missing/n"), (how, "f", "n"), ("fstat", "f"), ("look", "n"),
+                      ("read", "n"), (how, "f", "m"), ("link", "n", "o"), ("fstat", "f"), ("pwrite", "f", "other", 4), ("map", "f", 1, "mapped"), ("fchmod", "f", mode), ("ftruncate", "f", 7)):
+                w.do(who, *c)
+            w.after()
+            for c in (("unlink", "n"), ("unlink", "m"), ("unlink", "o"), ("fstat", "f"), (how, "f", "again"), ("pread", "f", 20, 0), ("let go", "f"), ("umask", 0o022)):
+                w.do(who, *c)
+            w.after()
+
     def test_folders_that_are_gone(self):
         w = self.w
         w.fresh()
@@ -295,7 +314,7 @@ class Posix(Compared):
         w.do("root", "hold", "f", "d", R | DIR)
         w.do("root", "chdir", "d")
         w.do("root", "rmdir", "../d")
-        for c in (("list", "."), ("mkdir", "x", 0o755), ("open", "x", NEW | W), ("symlink", "x", "y"), ("mkfifo", "x", 0o644), ("rename", "../other", "x"), ("look", "x"), ("list", ".."),
+        for c in (("list", "."), ("mkdir", "x", 0o755), ("open", "x", NEW | W), ("symlink", "x", "y"), ("mkfifo", "x", 0o644), ("rename", "../other", "x"), ("look", "x"), ("list", ".."), ("open", ".", W | UNNAMED),
                   ("fstat", "f"), ("chmod", ".", 0o700), ("times", ".", 10**18, 10**18)):
             w.do("root", *c)
         w.do("root", "chdir", "..")

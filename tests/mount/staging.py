@@ -13,6 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from calls import link_open  # noqa: E402
 from mount import MountCase, Programs, main, until  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -249,15 +250,29 @@ class Calls(MountCase):
         self.assertEqual(os.lseek(fd, 0, os.SEEK_DATA), 1 << 19)
 
     def test_unnamed_files_can_be_given_a_name(self):
-        try:
-            fd = os.open(self.m.point, os.O_TMPFILE | os.O_RDWR, 0o600)
-        except OSError as e:
-            self.assertEqual(e.errno, errno.EOPNOTSUPP)  # this libfuse has no such request; programs know that answer
-            return
+        m = self.m
+        fd = os.open(m.point, os.O_TMPFILE | os.O_RDWR, 0o600)
+        self.addCleanup(os.close, fd)
         os.write(fd, b"x")
-        os.link("/proc/self/fd/%d" % fd, self.m.path("named"), follow_symlinks=True)
-        os.close(fd)
-        self.assertEqual(self.m.read("named"), "x")
+        self.assertNotIn("named", os.listdir(m.point))
+        link_open(fd, m.path("named"))
+        self.assertEqual(m.read("named"), "x")
+
+    def test_unnamed_files_get_no_place_among_our_names(self):
+        m = self.m
+        m.write("a", "x")
+        archive = m.commit()
+        m.wait("stored")
+        fd = os.open(m.point, os.O_TMPFILE | os.O_RDWR, 0o600)
+        self.addCleanup(os.close, fd)
+        for name, why in ((".commit", "EEXIST"), (".status", "EEXIST"), ("archives", "EEXIST"), ("jobs", "EEXIST"), (".autoglacier", "EPERM")):
+            self.refused(why, link_open, fd, m.path(name))
+        os.unlink(m.path(".commit"))
+        self.refused("EPERM", link_open, fd, m.path(".commit"))
+        why = "EROFS" if os.geteuid() == 0 else "EACCES"
+        for folder in ("archives", "jobs", "archives/" + archive, "archives/" + archive + "/files"):
+            self.refused(why, os.open, m.path(folder), os.O_TMPFILE | os.O_RDWR)
+            self.refused("EPERM" if why == "EROFS" else why, link_open, fd, m.path(folder, "named"))
 
     def test_statfs_is_that_of_the_disk_below(self):
         a, b = os.statvfs(self.m.point), os.statvfs(self.m.data)
@@ -425,13 +440,27 @@ class Calls(MountCase):
 
 
 class Descriptors(MountCase):
-    def test_many_staged_files_do_with_few_descriptors(self):
-        """The hard limit is 512 here, and 6,000 entries are staged, listed, looked at and archived."""
+    def limited(self):
+        """A mount whose hard limit is 512."""
         m = self.data()
         with open(m.log, "ab") as log:
             m.process = subprocess.Popen(["prlimit", "--nofile=512:512", Programs.fs, "-f", m.point], stdin=subprocess.DEVNULL, stdout=log,
                                          stderr=log, env=m.environment())
         until(m.ready, m.said)
+        return m
+
+    def test_unnamed_files_hold_descriptors_only_while_they_are_open(self):
+        m = self.limited()
+        for _ in range(15):
+            fds = [os.open(m.point, os.O_TMPFILE | os.O_WRONLY | flags, 0o600) for flags in (0, os.O_EXCL) for _ in range(50)]
+            for fd in fds:
+                os.write(fd, b"x" * 5000)
+                os.close(fd)
+        self.refused("ENODATA", m.commit)
+
+    def test_many_staged_files_do_with_few_descriptors(self):
+        """6,000 entries are staged, listed, looked at and archived."""
+        m = self.limited()
         for d in range(60):
             os.mkdir(m.path("d%d" % d))
             for f in range(100):
