@@ -29,8 +29,7 @@ struct work {
         struct ranges late;   /* and after that: hard links that stand before their content */
         bool *found;          /* for every path asked for */
         char **extra;         /* targets of hard links that were asked for without them */
-        size_t n_extra;
-        bool sorted; /* they are all known */
+        size_t n_extra, extra_cap;
 
         size_t at; /* the range that is being read */
         uint64_t offset;

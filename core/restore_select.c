@@ -10,7 +10,7 @@ static bool below(const char *path, const char *asked)
         return strncmp(path, asked, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
 }
 
-static bool wanted(struct work *w, const char *path)
+static bool path_wanted(struct work *w, const char *path)
 {
         if (!w->params->paths)
                 return true;
@@ -18,9 +18,24 @@ static bool wanted(struct work *w, const char *path)
         for (size_t i = 0; w->params->paths[i]; i++)
                 if (below(path, w->params->paths[i]))
                         yes = w->found[i] = true;
-        for (size_t i = 0; i < w->n_extra; i++)
-                yes |= streq(path, w->extra[i]);
         return yes;
+}
+
+static bool asked_for(struct work *w, const struct catalog_member *m)
+{
+        return w->params->want ? w->params->want(w->params->want_ctx, m) : path_wanted(w, m->path);
+}
+
+static int ask(void *ctx, const struct catalog_member *m)
+{
+        return asked_for(ctx, m);
+}
+
+static bool target_asked_for(struct work *w, const char *path)
+{
+        if (!w->params->want)
+                return path_wanted(w, path);
+        return catalog_member_by_path(w->catalog, w->a->id, path, ask, w, NULL) == 1;
 }
 
 static int by_text(const void *a, const void *b)
@@ -28,29 +43,23 @@ static int by_text(const void *a, const void *b)
         return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Sorted, each once: of a tree of hard links there may be as many as members. */
+static void sort_extra(struct work *w)
+{
+        size_t n = 0;
+        if (w->n_extra > 0)
+                qsort(w->extra, w->n_extra, sizeof *w->extra, by_text);
+        for (size_t i = 0; i < w->n_extra; i++)
+                if (n > 0 && streq(w->extra[n - 1], w->extra[i]))
+                        free(w->extra[i]);
+                else
+                        w->extra[n++] = w->extra[i];
+        w->n_extra = n;
+}
+
 static bool is_extra(const struct work *w, const char *path)
 {
-        return w->sorted && w->n_extra > 0 &&
-               bsearch(&path, w->extra, w->n_extra, sizeof *w->extra, by_text);
-}
-
-static bool member_wanted(struct work *w, const struct catalog_member *m)
-{
-        if (!w->params->want)
-                return wanted(w, m->path);
-        return w->params->want(w->params->want_ctx, m) || is_extra(w, m->path);
-}
-
-static int ask(void *ctx, const struct catalog_member *m)
-{
-        return member_wanted(ctx, m);
-}
-
-static bool target_wanted(struct work *w, const char *path)
-{
-        if (!w->params->want)
-                return wanted(w, path);
-        return catalog_member_by_path(w->catalog, w->a->id, path, ask, w, NULL) == 1;
+        return w->n_extra > 0 && bsearch(&path, w->extra, w->n_extra, sizeof *w->extra, by_text);
 }
 
 static int add_range(struct ranges *r, uint64_t start, uint64_t len, struct err *e)
@@ -91,8 +100,12 @@ static bool comes_before_its_content(struct work *w, const struct catalog_member
 static int select_member(void *ctx, const struct catalog_member *m)
 {
         struct work *w = ctx;
-        if (m->type == 'i' || !member_wanted(w, m))
+        bool asked = m->type != 'i' && asked_for(w, m);
+        if (m->type == 'i' || (!asked && !is_extra(w, m->path)))
                 return 0;
+        if (!asked && w->params->warn)
+                w->params->warn(w->params->ctx, m->path,
+                        "was not asked for, but a hard link to it was: it is restored, too");
         w->progress.todo_files += m->type == 'f';
         w->progress.todo_bytes += m->type == 'f' ? m->size : 0;
         return add_range(comes_before_its_content(w, m) ? &w->late : &w->ranges, m->tar_offset,
@@ -103,19 +116,19 @@ static int select_member(void *ctx, const struct catalog_member *m)
 static int select_link_target(void *ctx, const struct catalog_member *m)
 {
         struct work *w = ctx;
-        if (m->type != 'h' || !member_wanted(w, m) || target_wanted(w, m->link))
+        if (m->type != 'h' || !asked_for(w, m) || target_asked_for(w, m->link))
                 return 0;
-        char **v = reallocarray(w->extra, w->n_extra + 1, sizeof *v);
-        if (!v)
-                return err_oom(w->e);
-        w->extra = v;
-        if (!(v[w->n_extra] = strdup(m->link)))
+        if (w->n_extra == w->extra_cap) {
+                size_t cap = MAX((size_t)64, w->extra_cap * 2);
+                char **v = reallocarray(w->extra, cap, sizeof *v);
+                if (!v)
+                        return err_oom(w->e);
+                w->extra = v;
+                w->extra_cap = cap;
+        }
+        if (!(w->extra[w->n_extra] = strdup(m->link)))
                 return err_oom(w->e);
         w->n_extra++;
-        if (w->params->warn)
-                w->params->warn(w->params->ctx, m->path,
-                        "is a hard link to a file that was not asked for; that one is restored "
-                        "too");
         return 0;
 }
 
@@ -142,9 +155,7 @@ int restore_select(struct work *w, struct err *e)
         int q = 0;
         if (w->params->paths || w->params->want)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_link_target, w, e);
-        if (w->n_extra > 0)
-                qsort(w->extra, w->n_extra, sizeof *w->extra, by_text);
-        w->sorted = true;
+        sort_extra(w);
         if (q == 0)
                 q = catalog_members_each(w->catalog, w->a->id, false, select_member, w, e);
         for (size_t i = 0; q == 0 && i < w->late.n; i++)
