@@ -71,6 +71,7 @@ struct work {
         struct catalog *c;
         const struct restore_params *params;
         struct restore_progress done;
+        struct err damage; /* of the first archive that is damaged */
         char **bases;
         size_t n;
         uint64_t *offsets; /* of the members wanted of the archive that is read, ascending */
@@ -151,7 +152,19 @@ static int restore_base(struct work *w, const char *id)
         w->done.bytes += p.bytes;
         w->done.fetched += p.fetched;
         w->done.warnings += p.warnings;
-        return q < 0 ? q : 0;
+        w->done.lost += p.lost;
+        return MIN(q, 0);
+}
+
+/* What is damaged in one archive keeps nothing away that lies in others. */
+static int pass_damage(struct work *w, int q)
+{
+        if (q != -EBADMSG)
+                return q;
+        if (w->damage.code == 0 && w->e)
+                w->damage = *w->e;
+        w->damage.code = q;
+        return 0;
 }
 
 int as_of_run(const struct config *config, struct catalog *c, int64_t when,
@@ -161,9 +174,14 @@ int as_of_run(const struct config *config, struct catalog *c, int64_t when,
         _cleanup_(work_done) struct work w = {.config = config, .c = c, .params = params, .e = e};
         int q = as_of_look(c, when, params->paths, note_base, &w, &w.done, e);
         for (size_t i = 0; q == 0 && i < w.n; i++)
-                q = restore_base(&w, w.bases[i]);
+                q = pass_damage(&w, restore_base(&w, w.bases[i]));
         if (q == 0)
                 q = as_of_folders(c, params, &w.done.warnings, e);
+        if (q == 0 && w.damage.code < 0) {
+                q = w.damage.code;
+                if (e)
+                        *e = w.damage;
+        }
         if (ret)
                 *ret = w.done;
         if (ret_archives)

@@ -4,6 +4,7 @@
 #include "catalog_version.h"
 #include "clock.h"
 #include "keyring.h"
+#include "member.h"
 #include "progress.h"
 #include "restore.h"
 #include "store.h"
@@ -29,12 +30,11 @@ static void warn(void *ctx, const char *path, const char *why)
         cli_say(w->cli, "%s: %s", path, why);
 }
 
-/* "/home/a" is the name home/a in an archive. */
 static const char **names(const struct cli *cli)
 {
         const char **v = calloc((size_t)cli->n_words + 1, sizeof *v);
         for (int i = 0; v && i < cli->n_words; i++)
-                v[i] = cli->words[i] + strspn(cli->words[i], "/");
+                v[i] = member_name(cli->words[i]);
         return v;
 }
 

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "import.h"
 #include "keyring.h"
+#include "member.h"
 #include "progress.h"
 #include "restore.h"
 #include "restore_files.h"
@@ -50,19 +51,12 @@ static void warn(void *ctx, const char *path, const char *why)
         cli_say(w->cli, "%s: %s", path, why);
 }
 
-/* Paths as people give them: "/home/a" and "./a/" are names in the archive, too. */
 static const char **member_paths(const struct cli *cli)
 {
         size_t n = (size_t)cli->n_words;
         const char **v = calloc(n, sizeof *v);
-        if (!v)
-                return NULL;
-        for (size_t i = 1; i < n; i++) {
-                const char *p = cli->words[i];
-                while (*p == '/' || (p[0] == '.' && p[1] == '/'))
-                        p++;
-                v[i - 1] = p;
-        }
+        for (size_t i = 1; v && i < n; i++)
+                v[i - 1] = member_name(cli->words[i]);
         return v;
 }
 

@@ -8,6 +8,13 @@
 
 #include <inttypes.h>
 
+const char *member_name(const char *word)
+{
+        while (*word == '/' || (word[0] == '.' && (word[1] == '/' || word[1] == 0)))
+                word++;
+        return word;
+}
+
 void member_path(const char *path, char end)
 {
         cli_print(path, strlen(path));

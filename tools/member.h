@@ -1,10 +1,13 @@
-/* member.h - members of archives as lines. */
+/* member.h - members of archives as lines, and as words. */
 #pragma once
 
 #include "base.h"
 
 struct catalog_member;
 
+/* A path as people give it, as members are named: "/home/a" is home/a, "./a" is a, "." and "/" are
+ * everything, "". Borrowed. */
+const char *member_name(const char *word);
 /* One JSON object and a newline: the keys of autoglacier-json(5). `id`, `name`: the archive that
  * holds it; a NULL name is left out. */
 void member_json(const char *id, const char *name, const struct catalog_member *m);

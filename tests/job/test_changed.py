@@ -158,6 +158,34 @@ class Changed(JobCase):
         err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
         self.assertIn('nothing of', err)
 
+    def test_damage_in_one_archive_keeps_nothing_away_that_lies_in_others(self):
+        first = self.archive(self.backup())['id']
+        self.write('a/two', 'another two')
+        self.settle('a/two')
+        self.backup('--changed')
+        when = self.now()
+        for top, _, names in os.walk(os.path.join(self.home, 'data', 'store', 'archives')):
+            for name in names:
+                if name.startswith(first):
+                    os.truncate(os.path.join(top, name), 1000)
+        to = os.path.join(self.folder, 'restored')
+        err = self.run_it('restore', '--as-of', when, '--to', to, self.source, status=1)[1]
+        self.assertIn('b/three: ', err)
+        self.assertIn('what is not named is there', err)
+        self.assertEqual([os.path.join(d, f) for d, _, fs in os.walk(to) for f in fs], [to + self.path('a/two')])
+        self.assertEqual(os.stat(to + self.path('a')).st_mtime_ns, os.stat(self.path('a')).st_mtime_ns)
+
+    def test_paths_as_shells_complete_them_are_found(self):
+        self.backup()
+        when = self.now()
+        expected = self.tree(self.source)
+        for k, word in enumerate(('.', '/', './' + self.source.lstrip('/') + '/', self.source + '/')):
+            to = os.path.join(self.folder, 'back%d' % k)
+            self.run_it('restore', '--as-of', when, '--to', to, word)
+            self.assertEqual(self.tree(to + self.source), expected, word)
+            self.run_it('restore', 'latest', '--to', to + '-', word)
+            self.assertEqual(self.tree(to + '-' + self.source), expected, word)
+
     def test_path_that_had_not_changed_is_told_where_it_is(self):
         full = self.archive(self.backup())
         name = self.backup('--changed')
