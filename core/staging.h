@@ -69,8 +69,9 @@ struct staging_size staging_measure(const struct staging *s, const struct stagin
 
 /* Freezes: writes ID.json (fsync), makes the empty sibling `ID/` with current's mode, owner, times,
  * xattrs, then calls `commit(ctx)` (the catalogue row), then exchanges `current` and `ID` under the
- * freeze lock and syncs the folder. On an error before the exchange everything made here is removed
- * again. After a crash: ID/ empty means not frozen, ID/ with entries means frozen.
+ * freeze lock. An error means that nothing has moved, and everything made here is removed again.
+ * Without one the tree is frozen, and whoever reads it makes sure first that it is on the disk.
+ * After a crash: ID/ empty means not frozen, ID/ with entries means frozen.
  * `still(ctx)`, called under the lock right before the exchange, may refuse (-EBUSY). */
 struct staging_freeze_hooks {
         int (*prepare)(void *ctx, struct err *e); /* make the row durable; no lock held */

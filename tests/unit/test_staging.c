@@ -1,5 +1,5 @@
 /* Nothing staged is lost on the way into a commit and back, whatever modes folders have. */
-#include "staging.h"
+#include "staging_internal.h"
 
 #include "io.h"
 #include "tree.h"
@@ -59,6 +59,28 @@ static void a_freeze_that_fails_deletes_no_file(void **state)
         tree_sh("echo a > $T/staging/current/a");
         assert_int_equal(staging_freeze(w->staging, ID, "{}", &h, &w->err), -EBUSY);
         tree_sh("[ \"$(cat $T/staging/" ID "/file)\" = text ] && [ -e $T/staging/current/a ]");
+}
+
+/* What the folder is synced by cannot be synced any more. */
+static void spoil_sync(void *ctx)
+{
+        const struct world *w = ctx;
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        assert_true(dup2(ends[0], w->staging->sync) >= 0);
+        close(ends[0]);
+        close(ends[1]);
+        assert_true(fsync(w->staging->sync) < 0);
+}
+
+static void what_has_moved_is_frozen_also_where_it_cannot_be_synced_yet(void **state)
+{
+        struct world *w = *state;
+        const struct staging_freeze_hooks h = {.prepare = prepare, .frozen = spoil_sync, .ctx = w};
+        tree_sh("echo a > $T/staging/current/a");
+        must(w, staging_freeze(w->staging, ID, "{}", &h, &w->err));
+        tree_sh("[ -e $T/staging/" ID "/a ] && [ -e $T/staging/" ID
+                ".json ] && [ ! -e $T/staging/current/a ]");
 }
 
 static void only_what_is_empty_is_dropped(void **state)
@@ -159,6 +181,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(a_freeze_that_fails_deletes_no_file),
+                T(what_has_moved_is_frozen_also_where_it_cannot_be_synced_yet),
                 T(only_what_is_empty_is_dropped),
                 T(a_tree_of_any_depth_is_released),
                 T(all_goes_back_whatever_modes_folders_have),
