@@ -176,7 +176,18 @@ char *io_join(const char *a, const char *b)
         return asprintf(&p, "%s%s%s", a, sep, b) < 0 ? NULL : p;
 }
 
-int io_lock_file(int dirfd, const char *name, int *ret_fd, struct err *e)
+/* Whoever had the lock has taken the file away: what is locked now keeps nobody out. Both are
+ * asked, since not every filesystem counts names or keeps numbers. */
+static bool is_removed(int dirfd, const char *name, int fd)
+{
+        struct stat mine, there;
+        if (fstat(fd, &mine) < 0 || mine.st_nlink > 0)
+                return false;
+        return fstatat(dirfd, name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
+               there.st_ino != mine.st_ino || there.st_dev != mine.st_dev;
+}
+
+static int lock_now(int dirfd, const char *name, int *ret_fd, struct err *e)
 {
         _cleanup_close_ int fd =
                 openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -189,4 +200,18 @@ int io_lock_file(int dirfd, const char *name, int *ret_fd, struct err *e)
         }
         *ret_fd = steal_fd(&fd);
         return 0;
+}
+
+int io_lock_file(int dirfd, const char *name, int *ret_fd, struct err *e)
+{
+        for (;;) {
+                _cleanup_close_ int fd = -EBADF;
+                int q = lock_now(dirfd, name, &fd, e);
+                if (q < 0)
+                        return q;
+                if (is_removed(dirfd, name, fd))
+                        continue;
+                *ret_fd = steal_fd(&fd);
+                return 0;
+        }
 }

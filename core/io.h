@@ -40,5 +40,6 @@ uint64_t io_free_bytes(int fd);
 char *io_join(const char *a, const char *b);
 
 /* A lock file: made if missing, locked with an open-file-description write lock until the
- * descriptor is closed. -EAGAIN if somebody else holds it. The file stays. */
+ * descriptor is closed. -EAGAIN if somebody else holds it. The file stays; who holds the lock may
+ * remove it. */
 int io_lock_file(int dirfd, const char *name, int *ret_fd, struct err *e);

@@ -89,6 +89,12 @@ static int leave(struct removal *r, int dirfd)
         return 0;
 }
 
+static bool is_folder(int dirfd, const char *name)
+{
+        struct stat st;
+        return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* Removes what is no folder, until there is one: that is entered (1). 0: the folder is empty. */
 static int remove_files(struct removal *r, DIR *d)
 {
@@ -99,9 +105,10 @@ static int remove_files(struct removal *r, DIR *d)
                         continue;
                 if (unlinkat(dir, de->d_name, 0) == 0 || errno == ENOENT)
                         continue;
-                if (errno != EISDIR && errno != EPERM)
-                        return err_errno(r->e, -errno, "cannot remove %s", de->d_name);
-                int q = enter(r, dir, de->d_name);
+                int q = -errno;
+                if (q != -EISDIR && !(q == -EPERM && is_folder(dir, de->d_name)))
+                        return err_errno(r->e, q, "cannot remove %s", de->d_name);
+                q = enter(r, dir, de->d_name);
                 if (q <= 0)
                         return q < 0 ? q : 1;
         }

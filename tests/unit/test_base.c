@@ -12,6 +12,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 /* ---- err ---- */
@@ -194,6 +198,26 @@ static void a_tree_is_removed_without_following_links(void **state)
         assert_int_equal(io_remove_tree(f->fd, "missing", &e), 0);
 }
 
+static int make_immutable(const struct folder *f, const char *name, int flags)
+{
+        _cleanup_close_ int fd = openat(f->fd, name, O_RDONLY);
+        return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+static void what_cannot_be_removed_is_named_with_the_reason(void **state)
+{
+        struct folder *f = *state;
+        struct err e = {0};
+        assert_int_equal(mkdirat(f->fd, "t", 0700), 0);
+        assert_int_equal(io_write_file(f->fd, "t/fixed", 0600, "", 0, &e), 0);
+        if (make_immutable(f, "t/fixed", FS_IMMUTABLE_FL) < 0)
+                skip(); /* root's to do, and not on every filesystem */
+        int q = io_remove_tree(f->fd, "t", &e);
+        assert_int_equal(make_immutable(f, "t/fixed", 0), 0);
+        assert_int_equal(q, -EPERM);
+        assert_string_equal(e.text, "cannot remove fixed: Operation not permitted");
+}
+
 static void folders_are_made_with_their_parents(void **state)
 {
         struct folder *f = *state;
@@ -219,6 +243,41 @@ static void a_lock_is_held_until_its_descriptor_is_closed(void **state)
         close(one);
         assert_int_equal(io_lock_file(f->fd, "lock", &two, &e), 0);
         close(two);
+}
+
+struct lockers {
+        const struct folder *folder;
+        atomic_int inside, rounds, clashes;
+};
+
+static void *lock_and_remove(void *arg)
+{
+        struct lockers *l = arg;
+        int fd;
+        while (atomic_load(&l->rounds) < 20000) {
+                int q = io_lock_file(l->folder->fd, "lock", &fd, NULL);
+                if (q == -EAGAIN)
+                        continue;
+                bool alone = q == 0 && atomic_fetch_add(&l->inside, 1) == 0;
+                atomic_fetch_sub(&l->inside, 1);
+                if (!alone || unlinkat(l->folder->fd, "lock", 0) < 0)
+                        atomic_fetch_add(&l->clashes, 1);
+                atomic_fetch_add(&l->rounds, 1);
+                if (q == 0)
+                        close(fd);
+        }
+        return NULL;
+}
+
+static void a_lock_file_that_its_holder_removes_keeps_out_all_others(void **state)
+{
+        struct lockers l = {.folder = *state};
+        pthread_t threads[3];
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, lock_and_remove, &l), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+                pthread_join(threads[i], NULL);
+        assert_int_equal(l.clashes, 0);
 }
 
 /* ---- clock ---- */
@@ -309,8 +368,10 @@ int main(void)
                 cmocka_unit_test(a_buffer_grows_and_is_given_away),
                 IN_FOLDER(a_file_is_replaced_whole),
                 IN_FOLDER(a_tree_is_removed_without_following_links),
+                IN_FOLDER(what_cannot_be_removed_is_named_with_the_reason),
                 IN_FOLDER(folders_are_made_with_their_parents),
                 IN_FOLDER(a_lock_is_held_until_its_descriptor_is_closed),
+                IN_FOLDER(a_lock_file_that_its_holder_removes_keeps_out_all_others),
                 cmocka_unit_test(times_are_utc_and_exact),
                 cmocka_unit_test(times_outside_what_fits_become_the_first_or_last_moment),
                 cmocka_unit_test(sizes_and_spans_are_readable),
