@@ -78,7 +78,7 @@ static bool is_surplus(struct worker *w)
 }
 
 /* A file without a name is asked for as one with a name is, with O_TMPFILE among the flags, and the
- * answer is the same; but libfuse does not know the number of that request before 3.17. So short a
+ * answer is the same; but libfuse 3.14 does not know the number of that request. So short a
  * one is always in memory. */
 static void name_request(struct fuse_buf *buf)
 {
