@@ -17,7 +17,7 @@
 /* The recipients as they were at commit, whatever the configuration says now. */
 static int load_recipients(struct run *r, struct err *e)
 {
-        int q = keys_public_list_parse(r->a.keys_pem, &r->recipients, e);
+        int q = keys_public_list_parse(r->a.keys_pem, r->a.recipients, &r->recipients, e);
         return q < 0 ? err_prefix(e, q, "archive %s", r->a.name) : 0;
 }
 

@@ -101,16 +101,33 @@ static bool looks_private(const char *pem, size_t len)
         return memmem(pem, len, "PRIVATE KEY-----", 16) != NULL;
 }
 
-static int check_public(EVP_PKEY *key, const char *what, struct err *e)
+/* Takes as long as starting a program: the number is tried for factors. */
+static int check_sound(EVP_PKEY *key, const char *what, struct err *e)
 {
-        int r = check_kind(key, what, false, e);
-        if (r < 0)
-                return r;
         EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
         bool ok = ctx && EVP_PKEY_public_check(ctx) == 1;
         EVP_PKEY_CTX_free(ctx);
         ERR_clear_error();
         return ok ? 0 : err_set(e, -EINVAL, "%s is not a sound RSA public key", what);
+}
+
+/* Of a permitted size, with its fingerprint. */
+static int read_public(
+        const char *pem, size_t len, const char *what, struct keys_public **ret, struct err *e)
+{
+        _cleanup_(keys_public_freep) struct keys_public *k = calloc(1, sizeof *k);
+        if (!k)
+                return err_oom(e);
+        k->key = decode(pem, len, EVP_PKEY_PUBLIC_KEY, NULL, NULL);
+        if (!k->key)
+                return err_set(e, -EINVAL, "%s is not a public key in PEM form", what);
+        int r = check_kind(k->key, what, false, e);
+        if (r < 0)
+                return r;
+        if (fingerprint_of(k->key, k->fingerprint) < 0)
+                return err_oom(e);
+        *ret = steal(k);
+        return 0;
 }
 
 int keys_public_parse(
@@ -121,17 +138,25 @@ int keys_public_parse(
                 err_hint(e, "keep it elsewhere and give the public key here");
                 return r;
         }
-        _cleanup_(keys_public_freep) struct keys_public *k = calloc(1, sizeof *k);
-        if (!k)
-                return err_oom(e);
-        k->key = decode(pem, len, EVP_PKEY_PUBLIC_KEY, NULL, NULL);
-        if (!k->key)
-                return err_set(e, -EINVAL, "%s is not a public key in PEM form", what);
-        int r = check_public(k->key, what, e);
+        _cleanup_(keys_public_freep) struct keys_public *k = NULL;
+        int r = read_public(pem, len, what, &k, e);
         if (r == 0)
-                r = fingerprint_of(k->key, k->fingerprint) < 0 ? err_oom(e) : 0;
+                r = check_sound(k->key, what, e);
+        if (r == 0)
+                *ret = steal(k);
+        return r;
+}
+
+int keys_public_known(const char *pem, size_t len, const char *fingerprint, const char *what,
+        struct keys_public **ret, struct err *e)
+{
+        _cleanup_(keys_public_freep) struct keys_public *k = NULL;
+        int r = read_public(pem, len, what, &k, e);
         if (r < 0)
                 return r;
+        if (!streq(k->fingerprint, fingerprint))
+                return err_set(e, -EINVAL, "%s has the fingerprint %s, not %s", what,
+                        k->fingerprint, fingerprint);
         *ret = steal(k);
         return 0;
 }

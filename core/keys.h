@@ -21,6 +21,10 @@ struct keys_private;
 int keys_public_load(const char *path, struct keys_public **ret, struct err *e);
 int keys_public_parse(
         const char *pem, size_t len, const char *what, struct keys_public **ret, struct err *e);
+/* A key that was loaded before, when its fingerprint was written down: what has that fingerprint is
+ * that key, and is not checked once more. -EINVAL where it has another one. */
+int keys_public_known(const char *pem, size_t len, const char *fingerprint, const char *what,
+        struct keys_public **ret, struct err *e);
 /* PEM SubjectPublicKeyInfo; the caller frees it. NULL when out of memory. */
 char *keys_public_pem(const struct keys_public *k);
 void keys_public_free(struct keys_public *k);
@@ -34,8 +38,10 @@ struct keys_public_list {
         struct keys_public **v;
         size_t n;
 };
-/* Of PEM texts one behind the other. -ENOKEY: there is none. */
-int keys_public_list_parse(const char *pem, struct keys_public_list *ret, struct err *e);
+/* As an archive's row has them: PEM texts one behind the other, and their fingerprints with blanks
+ * between. -ENOKEY: there is none. -EINVAL: one is not the key of its fingerprint. */
+int keys_public_list_parse(
+        const char *pem, const char *fingerprints, struct keys_public_list *ret, struct err *e);
 void keys_public_list_done(struct keys_public_list *l);
 
 /* Wraps a data key for the holder of the private key. `out` has KEYS_WRAPPED_MAX bytes. */

@@ -146,7 +146,7 @@ int manifest_put_again(const struct config *config, struct catalog *c, struct st
         _cleanup_free_ char *folder = io_join(config->data, "spool");
         if (!folder)
                 return err_oom(e);
-        int q = keys_public_list_parse(a->keys_pem, &keys, e);
+        int q = keys_public_list_parse(a->keys_pem, a->recipients, &keys, e);
         if (q == 0)
                 q = io_mkdir_p(folder, 0700, e);
         if (q < 0)

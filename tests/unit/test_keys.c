@@ -311,6 +311,51 @@ static void what_is_not_a_private_key_is_refused(_unused_ void **state)
         }
 }
 
+/* Two keys one behind the other, as an archive's row has them; `names` are what it says they are.
+ */
+static int parse_list(
+        const struct keys_public *a, const struct keys_public *b, const char *names, struct err *e)
+{
+        _cleanup_(keys_public_list_done) struct keys_public_list l = {0};
+        _cleanup_free_ char *one = keys_public_pem(a), *two = keys_public_pem(b);
+        _cleanup_buf_ struct buf pems = BUF_INIT;
+        buf_addf(&pems, "%s%s", one, two);
+        int r = keys_public_list_parse(buf_str(&pems), names, &l, e);
+        if (r == 0) {
+                assert_int_equal(l.n, 2);
+                assert_string_equal(keys_public_fingerprint(l.v[0]), keys_public_fingerprint(a));
+                assert_string_equal(keys_public_fingerprint(l.v[1]), keys_public_fingerprint(b));
+        }
+        return r;
+}
+
+static void a_recipient_whose_fingerprint_is_another_is_refused(_unused_ void **state)
+{
+        _cleanup_(keys_public_freep) struct keys_public *a = NULL, *b = NULL;
+        assert_int_equal(keys_public_load(in_dir("plain.pub"), &a, NULL), 0);
+        assert_int_equal(keys_public_load(in_dir("locked.pub"), &b, NULL), 0);
+        const char *x = keys_public_fingerprint(a), *y = keys_public_fingerprint(b);
+        const struct {
+                const char *first, *second;
+                int want;
+        } lists[] = {
+                {x, y, 0}, {y, x, -EINVAL}, {x, x, -EINVAL}, {x, "", -EINVAL}, {"", "", -EINVAL}};
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+                _cleanup_buf_ struct buf names = BUF_INIT;
+                struct err e = {0};
+                buf_addf(&names, "%s%s%s", lists[i].first, *lists[i].second ? " " : "",
+                        lists[i].second);
+                int r = parse_list(a, b, buf_str(&names), &e);
+                if (r != lists[i].want || (r < 0 && !strstr(e.text, "fingerprint")))
+                        fail_msg("%zu: %d (%s)", i, r, e.text);
+        }
+        _cleanup_buf_ struct buf joined = BUF_INIT;
+        buf_addf(&joined, "%s%s", x, y);
+        assert_int_equal(parse_list(a, b, buf_str(&joined), NULL), -EINVAL);
+        assert_int_equal(
+                keys_public_list_parse("", x, &(struct keys_public_list){0}, NULL), -ENOKEY);
+}
+
 /* ---- making them ---- */
 
 static void modes_are_tight_whatever_the_umask(_unused_ void **state)
@@ -397,6 +442,7 @@ int main(void)
                 cmocka_unit_test(the_pem_of_either_half_is_the_public_file),
                 cmocka_unit_test(what_is_not_a_public_key_is_refused),
                 cmocka_unit_test(what_is_not_a_private_key_is_refused),
+                cmocka_unit_test(a_recipient_whose_fingerprint_is_another_is_refused),
                 cmocka_unit_test(modes_are_tight_whatever_the_umask),
                 cmocka_unit_test(existing_files_are_never_overwritten),
                 cmocka_unit_test(a_pair_that_cannot_be_made_leaves_nothing),
