@@ -153,11 +153,6 @@ static struct meaning meaning_of(const struct aws_answer *r)
         return by_status(r->http.status);
 }
 
-bool aws_is_clock_error(const struct aws_answer *r)
-{
-        return meaning_of(r).advice == ADVICE_CLOCK;
-}
-
 bool aws_is_expired(const struct aws_answer *r)
 {
         return meaning_of(r).advice == ADVICE_EXPIRED;

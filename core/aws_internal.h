@@ -8,5 +8,4 @@ void aws_read_error(struct aws_answer *r);
 /* What the answer means, in words. `source`: where the keys came from. */
 int aws_explain(const struct aws *a, const struct aws_call *c, const struct aws_answer *r,
         const char *source, struct err *e);
-bool aws_is_clock_error(const struct aws_answer *r);
 bool aws_is_expired(const struct aws_answer *r);

@@ -60,22 +60,10 @@ uint32_t bytes_u32le(struct bytes *b)
         return (uint32_t)take_le(b, 4);
 }
 
-uint64_t bytes_u64le(struct bytes *b)
-{
-        return take_le(b, 8);
-}
-
 static uint8_t *put_be(uint8_t *p, uint64_t v, size_t n)
 {
         for (size_t i = 0; i < n; i++)
                 p[i] = (uint8_t)(v >> (8 * (n - 1 - i)));
-        return p + n;
-}
-
-static uint8_t *put_le(uint8_t *p, uint64_t v, size_t n)
-{
-        for (size_t i = 0; i < n; i++)
-                p[i] = (uint8_t)(v >> (8 * i));
         return p + n;
 }
 
@@ -92,16 +80,6 @@ uint8_t *bytes_put_u32(uint8_t *p, uint32_t v)
 uint8_t *bytes_put_u64(uint8_t *p, uint64_t v)
 {
         return put_be(p, v, 8);
-}
-
-uint8_t *bytes_put_u32le(uint8_t *p, uint32_t v)
-{
-        return put_le(p, v, 4);
-}
-
-uint8_t *bytes_put_u64le(uint8_t *p, uint64_t v)
-{
-        return put_le(p, v, 8);
 }
 
 void bytes_hex(const void *data, size_t len, char *out)

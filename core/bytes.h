@@ -19,7 +19,6 @@ uint16_t bytes_u16(struct bytes *b);
 uint32_t bytes_u32(struct bytes *b);
 uint64_t bytes_u64(struct bytes *b);
 uint32_t bytes_u32le(struct bytes *b);
-uint64_t bytes_u64le(struct bytes *b);
 /* A borrowed view of the next `len` bytes, or NULL (and bad) if there are fewer. */
 const uint8_t *bytes_take(struct bytes *b, size_t len);
 
@@ -27,8 +26,6 @@ const uint8_t *bytes_take(struct bytes *b, size_t len);
 uint8_t *bytes_put_u16(uint8_t *p, uint16_t v);
 uint8_t *bytes_put_u32(uint8_t *p, uint32_t v);
 uint8_t *bytes_put_u64(uint8_t *p, uint64_t v);
-uint8_t *bytes_put_u32le(uint8_t *p, uint32_t v);
-uint8_t *bytes_put_u64le(uint8_t *p, uint64_t v);
 
 /* Lower-case hex of `len` bytes into `out` (2 * len + 1 bytes with the terminator). */
 void bytes_hex(const void *data, size_t len, char *out);

@@ -211,13 +211,6 @@ int cache_get(struct cache *k, const uint8_t key[CACHE_KEY_LEN], int *ret_fd, st
         return 0;
 }
 
-bool cache_has(struct cache *k, const uint8_t key[CACHE_KEY_LEN])
-{
-        char name[NAME_LEN + 1];
-        name_of(key, name);
-        return faccessat(k->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 /* ---- putting in ---- */
 
 int cache_begin(struct cache *k, uint64_t size, int *ret_fd, struct err *e)

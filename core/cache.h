@@ -26,8 +26,6 @@ DEFINE_CLEANUP(cache_close, struct cache *)
  * out to be torn is removed). Reads all of a file that was put in before the machine's last start.
  */
 int cache_get(struct cache *k, const uint8_t key[CACHE_KEY_LEN], int *ret_fd, struct err *e);
-/* True if cache_get() would find it without reading it. */
-bool cache_has(struct cache *k, const uint8_t key[CACHE_KEY_LEN]);
 
 /* Makes room for `size` bytes and an unnamed file to write them to. -ENOSPC if the disk is too
  * full, whatever the limit says. */

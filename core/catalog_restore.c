@@ -48,7 +48,8 @@ void catalog_restore_done(struct catalog_restore *r)
         *r = (struct catalog_restore){0};
 }
 
-bool restore_paths_hold(const char *paths, size_t paths_len, const char *path)
+/* True if `path` is one of the paths, or below one; paths_len 0: any is. */
+static bool holds(const char *paths, size_t paths_len, const char *path)
 {
         if (paths_len == 0)
                 return true;
@@ -290,7 +291,7 @@ int catalog_restore_covers(
                 "ii", row, now);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
                 size_t len = (size_t)sqlite3_column_bytes(q.stmt, 0);
-                if (restore_paths_hold(query_text(&q, 0), len, path))
+                if (holds(query_text(&q, 0), len, path))
                         return 1;
                 r = 0;
         }

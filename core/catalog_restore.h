@@ -76,8 +76,6 @@ int catalog_restore_want_cancel(struct catalog *c, int64_t row, struct err *e);
  * `path`, 0 if none does, -errno. */
 int catalog_restore_covers(
         struct catalog *c, const char *archive, const char *path, int64_t now, struct err *e);
-/* True if `path` is one of the paths, or below one; paths_len 0: any is. */
-bool restore_paths_hold(const char *paths, size_t paths_len, const char *path);
 
 struct catalog_thaw {
         uint64_t start, len; /* bytes of the object */

@@ -30,7 +30,7 @@ static const credentials_source sources[] = {
 
 /* ---- keys ---- */
 
-void credentials_keys_done(struct credentials_keys *k)
+static void keys_done(struct credentials_keys *k)
 {
         secret_free(k->secret_key);
         secret_free(k->session_token);
@@ -92,7 +92,7 @@ int credentials_new(const struct credentials_params *p, struct credentials **ret
 static void unref(struct credentials_keys *k)
 {
         if (k && --k->refs == 0) {
-                credentials_keys_done(k);
+                keys_done(k);
                 free(k);
         }
 }

@@ -24,7 +24,6 @@ int credentials_from_machine(
 /* Sets the three; token NULL or "": none. */
 int credentials_set(struct credentials_keys *k, const char *access, const char *secret,
         const char *token, struct err *e);
-void credentials_keys_done(struct credentials_keys *k);
 /* From the JSON that processes and metadata services answer with (AccessKeyId, SecretAccessKey,
  * Token or SessionToken, Expiration). Wipes nothing of `text`. */
 int credentials_from_json(struct credentials_keys *k, const char *text, size_t len,

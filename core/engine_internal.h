@@ -69,7 +69,6 @@ void jobs_changed(void *ctx, const char *id);
 /* *ret NULL: the engine's own. */
 int jobs_config(
         struct engine *g, struct catalog *c, const char *id, struct config **ret, struct err *e);
-int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e);
 
 /* engine_rows.c: the row of a new job, and the same as JSON beside a frozen tree */
 int rows_new(struct engine *g, struct catalog *c, const char *text, struct catalog_archive *ret,
@@ -113,7 +112,6 @@ void sources_drop(struct sources *k, int64_t before);
 #define RESTORES_LOOK_NS (5ll * 1000000000)
 void restores_start(struct engine *g); /* signals are blocked */
 void restores_join(struct engine *g);  /* after `stop` */
-void restores_poke(struct engine *g);
 void restores_key_came(struct engine *g);
 
 /* engine_held.c */

@@ -107,7 +107,7 @@ static void wait_for_config(struct engine *g, struct catalog *c, const char *id,
 
 static bool others(void *ctx);
 
-int jobs_run(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
+static int run_job(struct engine *g, struct catalog *c, const char *id, int lock, struct err *e)
 {
         _cleanup_(config_freep) struct config *own = NULL;
         struct err why = {0};
@@ -157,7 +157,7 @@ int engine_run(struct engine *g, const char *id, struct err *e)
                 if (q < 0)
                         return q;
         }
-        return jobs_run(g, c, id, lock, e);
+        return run_job(g, c, id, lock, e);
 }
 
 /* ---- which jobs ---- */
@@ -289,7 +289,7 @@ static bool look_once(struct engine *g, struct catalog *c)
                 if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
                         continue; /* its maker or another program has it */
                 struct err why = {0};
-                int q = jobs_run(g, c, k.ids[i], lock, &why);
+                int q = run_job(g, c, k.ids[i], lock, &why);
                 ran |= q != -EAGAIN && went_on(c, k.ids[i], q);
         }
         return ran;

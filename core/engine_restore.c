@@ -119,6 +119,14 @@ static void note_request(struct engine *g, struct catalog *c, const struct catal
                 (void)catalog_event(c, r->archive, 'i', buf_str(&ahead), NULL); /* likewise */
 }
 
+static void poke(struct engine *g)
+{
+        pthread_mutex_lock(&g->lock);
+        g->restore_news++;
+        pthread_cond_broadcast(&g->cond);
+        pthread_mutex_unlock(&g->lock);
+}
+
 int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_t *ret_row,
         bool *ret_old, struct err *e)
 {
@@ -150,7 +158,7 @@ int engine_restore(struct engine *g, const struct engine_restore_wish *w, int64_
                 return q;
         if (!old)
                 note_request(g, c, &a, &r);
-        restores_poke(g);
+        poke(g);
         jobs_changed(g, a.id);
         *ret_row = r.row;
         if (ret_old)
@@ -287,7 +295,7 @@ int engine_restore_cancel(struct engine *g, const char *id, size_t *ret_n, struc
                 if (q == -EBUSY)
                         q = 0;
         }
-        restores_poke(g);
+        poke(g);
         if (q == 0 && ret_n)
                 *ret_n = l.n;
         return q;
@@ -349,20 +357,12 @@ void restores_join(struct engine *g)
                 pthread_join(g->restorers[--g->n_restorers], NULL);
 }
 
-void restores_poke(struct engine *g)
-{
-        pthread_mutex_lock(&g->lock);
-        g->restore_news++;
-        pthread_cond_broadcast(&g->cond);
-        pthread_mutex_unlock(&g->lock);
-}
-
 void restores_key_came(struct engine *g)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         if (engine_catalog(g, &c, NULL) == 0)
                 (void)catalog_restore_key_came(c, NULL); /* they are looked at in a minute anyway */
-        restores_poke(g);
+        poke(g);
 }
 
 /* ---- waiting in the foreground ---- */

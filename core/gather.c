@@ -29,7 +29,7 @@ bool gather_is_avoided(const struct gather *g, const struct stat *st)
         return false;
 }
 
-bool gather_is_closed(const struct gather *g, int fd)
+static bool is_closed(const struct gather *g, int fd)
 {
         _cleanup_free_ char *path = gather_real_path(fd);
         for (size_t i = 0; path && i < g->n_closed; i++)
@@ -51,7 +51,7 @@ static int problem(struct gather *g, enum gather_problem what, const char *path,
 
 static const char *why_closed(struct gather *g, int fd)
 {
-        if (gather_is_closed(g, fd))
+        if (is_closed(g, fd))
                 return "it lies in a folder in which autoglacier itself works";
         if (gather_is_ours(g, fd))
                 return "it lies in an autoglacier mount";

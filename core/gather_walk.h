@@ -56,7 +56,6 @@ bool gather_is_listed(const struct gather *g, const char *target);
 
 /* Whether fd is on a folder that must not be entered, or lies in one that is closed. */
 bool gather_is_avoided(const struct gather *g, const struct stat *st);
-bool gather_is_closed(const struct gather *g, int fd);
 /* Whether fd is on an autoglacier mount. */
 bool gather_is_ours(struct gather *g, int fd);
 

@@ -81,7 +81,8 @@ bool glob_match(const char *p, const char *s)
         return *p == 0;
 }
 
-bool glob_is_pattern(const char *s)
+/* Without, it is a plain name. */
+static bool is_pattern(const char *s)
 {
         return strpbrk(s, "*?[") != NULL;
 }
@@ -275,7 +276,7 @@ static int look(struct search *s, const char *rest)
                         n += 3; /* twice in a row is once */
                 return look_below(s, rest + n, true);
         }
-        if (glob_is_pattern(part))
+        if (is_pattern(part))
                 return look_matching(s, part, rest + n);
         append(s, part, n);
         int q = go_on(s, rest + n);

@@ -21,8 +21,5 @@
 int glob_each(const char *pattern, int (*each)(void *ctx, const char *path, struct err *e),
         void *ctx, uint64_t *ret_n, struct err *e);
 
-/* Whether the pattern has anything to match at all; without, it is a plain name. */
-bool glob_is_pattern(const char *s);
-
 /* One name against one part of a pattern; hidden names are not special here. */
 bool glob_match(const char *pattern, const char *name);

@@ -50,11 +50,6 @@ void json_scan_free(struct json_scan *s)
         free(s);
 }
 
-uint64_t json_scan_line(const struct json_scan *s)
-{
-        return s->line;
-}
-
 int json_scan_wrong(struct json_scan *s, const char *why, struct err *e)
 {
         if (s->failed < 0)

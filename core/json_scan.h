@@ -16,7 +16,6 @@ struct json_scan;
 int json_scan_open(const char *path, struct json_scan **ret, struct err *e);
 void json_scan_free(struct json_scan *s);
 DEFINE_CLEANUP(json_scan_free, struct json_scan *)
-uint64_t json_scan_line(const struct json_scan *s);
 
 /* The first character of the next value, spaces passed over: { [ " t f n - 0-9; 0 at the end. */
 int json_scan_peek(struct json_scan *s);

@@ -376,8 +376,3 @@ const char *keys_private_fingerprint(const struct keys_private *k)
 {
         return k->fingerprint;
 }
-
-char *keys_private_public_pem(const struct keys_private *k)
-{
-        return public_pem_of(k->key);
-}

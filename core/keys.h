@@ -65,8 +65,6 @@ void keys_private_free(struct keys_private *k);
 DEFINE_CLEANUP(keys_private_free, struct keys_private *)
 /* The fingerprint of the public half. */
 const char *keys_private_fingerprint(const struct keys_private *k);
-/* The public half as PEM SubjectPublicKeyInfo; the caller frees it. NULL when out of memory. */
-char *keys_private_public_pem(const struct keys_private *k);
 /* -EBADMSG if it was not wrapped for this key or was altered. */
 int keys_unwrap(const struct keys_private *k, const uint8_t *wrapped, size_t len,
         uint8_t ret_data_key[KEYS_DATA_KEY_LEN], struct err *e);

@@ -78,7 +78,7 @@ AGL_API void agl_close(struct agl *a)
 
 /* ---- the list ---- */
 
-void library_list_done(struct agl_list *l)
+static void list_done(struct agl_list *l)
 {
         for (size_t i = 0; i < l->n; i++)
                 free(l->v[i]);
@@ -148,7 +148,7 @@ static void call_done(struct call *k)
         engine_close(k->engine);
         config_free(k->config);
         job_free(k->saved);
-        library_list_done(&k->list);
+        list_done(&k->list);
         free(k->id);
         pthread_cond_destroy(&k->cond);
         pthread_mutex_destroy(&k->lock);

@@ -16,7 +16,6 @@ struct agl_list {
         char **v; /* NULL-terminated once anything was added */
         size_t n, cap;
 };
-void library_list_done(struct agl_list *l);
 
 /* The sentence goes to the caller; returns the code. */
 int library_error(int code, const struct err *e, struct agl_error *ret);

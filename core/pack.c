@@ -20,13 +20,6 @@ void pack_fail(struct pack *p, const struct err *why)
         pthread_mutex_unlock(&p->lock);
 }
 
-void pack_cancel(struct pack *p)
-{
-        struct err why = {0};
-        err_set(&why, -ECANCELED, "cancelled");
-        pack_fail(p, &why);
-}
-
 /* Under the lock: an error that some thread left, as ours. */
 static int failed(const struct pack *p, struct err *e)
 {
@@ -62,7 +55,7 @@ static struct pack_job *take_job(struct pack *p)
         return j;
 }
 
-void *pack_worker(void *arg)
+static void *worker(void *arg)
 {
         struct pack *p = arg;
         struct err e = {0};
@@ -150,7 +143,7 @@ static void hand_over(struct pack *p)
         p->filling = NULL;
 }
 
-static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
+int pack_write(struct pack *p, const void *data, size_t len, struct err *e)
 {
         const uint8_t *from = data;
         while (len > 0) {
@@ -158,13 +151,9 @@ static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
                 if (q < 0)
                         return q;
                 struct pack_job *j = p->filling;
-                size_t n = j->in_len < p->limit ? (size_t)MIN(len, p->limit - j->in_len) : 0;
-                if (from) {
-                        memcpy(j->in + j->in_len, from, n);
-                        from += n;
-                } else {
-                        memset(j->in + j->in_len, 0, n);
-                }
+                size_t n = j->in_len < p->limit ? MIN(len, p->limit - j->in_len) : 0;
+                memcpy(j->in + j->in_len, from, n);
+                from += n;
                 j->in_len += n;
                 p->offset += n;
                 len -= n;
@@ -174,26 +163,10 @@ static int put(struct pack *p, const void *data, uint64_t len, struct err *e)
         return 0;
 }
 
-int pack_write(struct pack *p, const void *data, size_t len, struct err *e)
-{
-        return put(p, data, len, e);
-}
-
-int pack_write_zeros(struct pack *p, uint64_t len, struct err *e)
-{
-        return put(p, NULL, len, e);
-}
-
-uint64_t pack_offset(const struct pack *p)
-{
-        return p->offset;
-}
-
-int pack_member(struct pack *p, struct err *e _unused_)
+void pack_member(struct pack *p)
 {
         if (p->filling && p->filling->in_len >= p->enough)
                 hand_over(p);
-        return 0;
 }
 
 void pack_cut(struct pack *p)
@@ -301,7 +274,7 @@ int pack_new(const struct pack_params *params, const struct pack_sink *sink, str
                 return err_oom(e);
         q = make_buffers(p, e);
         for (unsigned i = 0; q == 0 && i < workers; i++)
-                q = start_thread(p, pack_worker, e);
+                q = start_thread(p, worker, e);
         if (q == 0)
                 q = start_thread(p, pack_sealer, e);
         if (q == 0)

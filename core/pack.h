@@ -77,12 +77,8 @@ int pack_new(const struct pack_params *params, const struct pack_sink *sink, str
 /* Takes the next bytes of the tar stream; blocks while all buffers are busy. After an error the
  * only call that makes sense is pack_free(). */
 int pack_write(struct pack *p, const void *data, size_t len, struct err *e);
-/* The next bytes are zeros: as pack_write(), without a buffer of them. */
-int pack_write_zeros(struct pack *p, uint64_t len, struct err *e);
-/* The offset in the tar stream of the next byte. */
-uint64_t pack_offset(const struct pack *p);
 /* Says that a member's header comes next: where the block is nearly full, it ends here. */
-int pack_member(struct pack *p, struct err *e);
+void pack_member(struct pack *p);
 /* Says that the stream ends near `end`. From then on blocks are cut so that each worker gets its
  * share of what is left, and none is busy alone at the end. 0: not known. */
 void pack_expect(struct pack *p, uint64_t end);
@@ -94,8 +90,6 @@ void pack_cut(struct pack *p);
 int pack_flush(struct pack *p, struct err *e);
 /* Ends the last volume; where a run went on at the end of the stream, there is none to end. */
 int pack_finish(struct pack *p, struct err *e);
-/* Any thread: makes the others return -ECANCELED soon. */
-void pack_cancel(struct pack *p);
 /* Stops the threads and waits for them. */
 void pack_free(struct pack *p);
 DEFINE_CLEANUP(pack_free, struct pack *)

@@ -93,7 +93,6 @@ struct pack {
 };
 
 void pack_fail(struct pack *p, const struct err *why); /* the first one counts */
-void *pack_worker(void *arg);
 void *pack_sealer(void *arg);
 void *pack_writer(void *arg);
 void pack_making_done(struct pack_making *m);

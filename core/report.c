@@ -14,7 +14,8 @@ bool report_is_stored(const struct catalog_archive *a)
         return a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE;
 }
 
-bool report_is_job(const struct catalog_archive *a)
+/* One that people wait for. */
+static bool is_job(const struct catalog_archive *a)
 {
         return !report_is_stored(a) && a->state != ARCHIVE_PREPARED && a->state != ARCHIVE_DELETED;
 }
@@ -298,7 +299,7 @@ static int status_each(void *ctx, const struct catalog_archive *a)
                 s->last = a->row;
                 s->last_stored = a->stored;
         }
-        if (!report_is_job(a))
+        if (!is_job(a))
                 return 0;
         s->failed = s->failed || a->state == ARCHIVE_FAILED;
         if (s->jobs++ > 0)

@@ -31,8 +31,6 @@ int report_log(struct catalog *c, const char *id, struct buf *ret, struct err *e
  * as it does), written to fd; its size is catalog_archive.sums_bytes for stored ones. Hard links
  * have their line too. */
 int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e);
-/* The bytes of one such line, for keeping sums_bytes. */
-size_t report_sums_line_size(const char *path);
 /* What restoring would fetch, how long each tier takes, what it costs. */
 struct thaw_plan;
 int report_restore_quote(const struct config *config, const struct catalog_archive *a,

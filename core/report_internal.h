@@ -5,8 +5,6 @@
 #include "catalog.h"
 #include "report.h"
 
-/* Whether a job is one that people wait for: not prepared, stored, incomplete or deleted. */
-bool report_is_job(const struct catalog_archive *a);
 bool report_is_stored(const struct catalog_archive *a);
 /* The program that runs it lives. */
 bool report_is_running(const struct catalog_archive *a);

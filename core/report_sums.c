@@ -100,11 +100,6 @@ int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, s
         return 0;
 }
 
-size_t report_sums_line_size(const char *path)
-{
-        return catalog_sums_line_size(path);
-}
-
 /* ---- the log ---- */
 
 static const char *level_word(char level)

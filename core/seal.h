@@ -50,8 +50,7 @@ int seal_finish(struct seal_writer *w, struct err *e);
 void seal_writer_free(struct seal_writer *w);
 DEFINE_CLEANUP(seal_writer_free, struct seal_writer *)
 const uint8_t *seal_writer_message_id(const struct seal_writer *w);
-uint64_t seal_writer_plain(const struct seal_writer *w); /* plaintext bytes taken so far */
-uint64_t seal_writer_wire(const struct seal_writer *w);  /* bytes given to the sink so far */
+uint64_t seal_writer_wire(const struct seal_writer *w); /* bytes given to the sink so far */
 
 /* The bytes on the wire of a message with `plain` bytes and a header of `header` bytes. */
 uint64_t seal_wire_size(uint64_t header, uint64_t plain);
@@ -80,7 +79,6 @@ void seal_reader_free(struct seal_reader *r);
 DEFINE_CLEANUP(seal_reader_free, struct seal_reader *)
 /* Plaintext bytes, as the object's size says; proven by seal_check_end(). */
 uint64_t seal_reader_size(const struct seal_reader *r);
-uint64_t seal_reader_header_size(const struct seal_reader *r);
 const uint8_t *seal_reader_message_id(const struct seal_reader *r);
 /* The value of a context pair, or NULL. Lives as long as the reader. */
 const char *seal_reader_context(const struct seal_reader *r, const char *key);

@@ -228,11 +228,6 @@ uint64_t seal_reader_size(const struct seal_reader *r)
         return (uint64_t)r->n_full * SEAL_FRAME_PLAIN + r->final_len;
 }
 
-uint64_t seal_reader_header_size(const struct seal_reader *r)
-{
-        return r->header.len;
-}
-
 const uint8_t *seal_reader_message_id(const struct seal_reader *r)
 {
         return r->header.message_id;

@@ -14,7 +14,6 @@ struct seal_writer {
         seal_sink_fn sink;
         void *ctx;
         uint8_t message_id[SEAL_MESSAGE_ID];
-        uint64_t plain;
         uint64_t wire;
         uint32_t next;    /* number of the next frame, from 1 */
         size_t n_pending; /* bytes in `pending` */
@@ -245,7 +244,6 @@ int seal_write(struct seal_writer *w, const void *data, size_t len, struct err *
                         return r;
                 p += n;
                 len -= n;
-                w->plain += n;
         }
         return 0;
 }
@@ -298,11 +296,6 @@ int seal_writer_new(const struct keys_public *const *recipients, size_t n_recipi
 const uint8_t *seal_writer_message_id(const struct seal_writer *w)
 {
         return w->message_id;
-}
-
-uint64_t seal_writer_plain(const struct seal_writer *w)
-{
-        return w->plain;
 }
 
 uint64_t seal_writer_wire(const struct seal_writer *w)

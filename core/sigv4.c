@@ -12,7 +12,8 @@
 #define PAIRS_MAX 64
 #define HASH      32
 
-void sigv4_encode(struct buf *out, const char *s, size_t len, bool keep_slash)
+/* Percent-encodes all but the unreserved characters (RFC 3986). */
+static void encode(struct buf *out, const char *s, size_t len, bool keep_slash)
 {
         static const char digits[] = "0123456789ABCDEF";
         for (size_t i = 0; i < len; i++) {
@@ -49,7 +50,7 @@ static int add_query(struct buf *out, const struct sigv4_request *r)
                 for (size_t k = 0; k < 2; k++) {
                         struct buf b = BUF_INIT;
                         buf_adds(&b, "");
-                        sigv4_encode(&b, texts[k], strlen(texts[k]), false);
+                        encode(&b, texts[k], strlen(texts[k]), false);
                         if (!(made[2 * i + k] = b.len ? buf_steal(&b) : strdup("")))
                                 q = -ENOMEM;
                         buf_done(&b);
@@ -103,7 +104,7 @@ static void add_canonical(struct buf *out, struct buf *names, const struct sigv4
         if (streq(r->service, "s3"))
                 buf_add(out, target, path);
         else
-                sigv4_encode(out, target, path, true);
+                encode(out, target, path, true);
         buf_addf(out, "\n%s\n", target[path] ? target + path + 1 : "");
         struct sigv4_pair h[PAIRS_MAX + 3];
         size_t n = all_headers(r, date, h);
@@ -189,7 +190,7 @@ int sigv4_sign(const struct sigv4_request *r, struct sigv4_signed *ret)
         int q = 0;
         if (!gmtime_r(&t, &tm) || strftime(s.date, sizeof s.date, "%Y%m%dT%H%M%SZ", &tm) == 0)
                 q = -EINVAL;
-        sigv4_encode(&s.target, r->path, strlen(r->path), true);
+        encode(&s.target, r->path, strlen(r->path), true);
         if (r->n_query > 0)
                 buf_addc(&s.target, '?');
         if (q == 0)

@@ -43,6 +43,3 @@ struct sigv4_signed {
 /* 0, -EINVAL (method, host, path, keys missing; more than 64 pairs), -EIO (OpenSSL), -ENOMEM. */
 int sigv4_sign(const struct sigv4_request *r, struct sigv4_signed *ret);
 void sigv4_signed_done(struct sigv4_signed *s);
-
-/* Appends `len` bytes percent-encoded as above. */
-void sigv4_encode(struct buf *out, const char *s, size_t len, bool keep_slash);

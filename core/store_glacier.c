@@ -75,7 +75,8 @@ static int id_of(const json_t *o, char ret[33])
         return 0;
 }
 
-int glacier_describe(struct glacier *g, char ret_id[33], uint64_t *ret_archives, struct err *e)
+/* Asks for the vault's description: its id, and how many archives its last inventory had. */
+static int describe(struct glacier *g, char ret_id[33], uint64_t *ret_archives, struct err *e)
 {
         _cleanup_aws_answer_ struct aws_answer a = {0};
         const struct glacier_call c = {.what = "look at the vault",
@@ -108,7 +109,7 @@ int glacier_ready(struct glacier *g, struct err *e)
         pthread_mutex_unlock(&g->lock);
         char id[33];
         uint64_t n;
-        if (q < 0 || known || (q = glacier_describe(g, id, &n, e)) < 0)
+        if (q < 0 || known || (q = describe(g, id, &n, e)) < 0)
                 return q;
         if ((q = glacier_book_meet(g->book, id, n == 0, e)) < 0)
                 return q;
@@ -124,7 +125,7 @@ static int glacier_check(struct store *s, const char *expected, char *ret_id, st
 {
         struct glacier *g = glacier_of(s);
         char id[33];
-        int q = glacier_describe(g, id, NULL, e);
+        int q = describe(g, id, NULL, e);
         if (q < 0)
                 return q;
         if (expected && !streq(expected, id))

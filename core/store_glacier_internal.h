@@ -50,8 +50,6 @@ int glacier_next_page(
 
 /* The book and the vault's id: what nearly every call begins with. -ENODEV: no such vault. */
 int glacier_ready(struct glacier *g, struct err *e);
-/* Asks for the vault's description: its id, and how many archives its last inventory had. */
-int glacier_describe(struct glacier *g, char ret_id[33], uint64_t *ret_archives, struct err *e);
 
 /* Older archives of the name that `o` has replaced. Where they may not be removed they stay, and
  * nobody reads them. */

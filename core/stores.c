@@ -74,11 +74,6 @@ static const struct scheme *scheme_of(const char *url)
         return NULL;
 }
 
-bool stores_known(const char *url)
-{
-        return scheme_of(url) != NULL;
-}
-
 int stores_open(const struct config *config, const char *url, const char *storage_class,
         struct store **ret, struct err *e)
 {

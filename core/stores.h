@@ -15,9 +15,6 @@ struct store;
 int stores_open(const struct config *config, const char *url, const char *storage_class,
         struct store **ret, struct err *e);
 
-/* True if the scheme of `url` is one that stores_open() knows. */
-bool stores_known(const char *url);
-
 /* The names of an archive's objects, the same in every store that has names. The caller frees them.
  */
 char *stores_volume_name(const char *origin, const char *id, unsigned volume, const char *suffix);

@@ -260,19 +260,6 @@ int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e)
         return 0;
 }
 
-int tar_zeros(struct tar_writer *w, uint64_t len, struct err *e)
-{
-        static const uint8_t zeros[65536];
-        while (len > 0) {
-                size_t n = (size_t)MIN(len, (uint64_t)sizeof zeros);
-                int r = tar_data(w, zeros, n, e);
-                if (r < 0)
-                        return r;
-                len -= n;
-        }
-        return 0;
-}
-
 uint64_t tar_next(const struct tar_writer *w, bool *ret_hole)
 {
         *ret_hole = false;

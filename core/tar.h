@@ -42,10 +42,8 @@ int tar_begin(struct tar_writer *w, const struct tar_member *m, unsigned *ret_lo
  * -EINVAL for more than that. -ESTALE for bytes other than zero where tar_begin() found a hole: the
  * archive has no place for them, the file has changed; look at tar_next() to do better. */
 int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e);
-/* As tar_data(), with `len` zeros. */
-int tar_zeros(struct tar_writer *w, uint64_t len, struct err *e);
 /* How many of the next bytes are alike, a hole or data; 0 at the member's end. Holes need not be
- * read: give them with tar_zeros(), hash zeros, and seek over them. What a file has got there since
+ * read: give and hash zeros, and seek over them. What a file has got there since
  * then is a change like any other. */
 uint64_t tar_next(const struct tar_writer *w, bool *ret_hole);
 /* -EINVAL if the count was wrong. */

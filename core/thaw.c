@@ -38,7 +38,8 @@ static int64_t backoff(unsigned tries)
         return MIN(wait, (int64_t)LAST_LOOK_NS);
 }
 
-int thaw_become(
+/* The state and all numbers, durable; resets tries where the state is new. */
+static int become(
         struct thaw *t, enum restore_state s, const char *error, int64_t retry_at, struct err *e)
 {
         bool news = t->r.state != s, told = !news && streq(t->r.error, error);
@@ -90,7 +91,7 @@ void thaw_tick(struct thaw *t)
 
 static int look_again(struct thaw *t, const char *why, struct err *e)
 {
-        return thaw_become(t, t->r.state, why, clock_now() + backoff(t->r.tries), e);
+        return become(t, t->r.state, why, clock_now() + backoff(t->r.tries), e);
 }
 
 /* ---- what cannot go on ---- */
@@ -107,13 +108,13 @@ static int trouble(struct thaw *t, int q, const struct err *why, struct err *e)
                 return 0; /* the program ends; the next one goes on */
         if (q == -ENOKEY) {
                 int64_t wait = MIN(MAX(backoff(t->r.tries), KEY_LOOK_NS), KEY_LAST_NS);
-                return thaw_become(t, RESTORE_NEEDS_KEY, why->text, clock_now() + wait, e);
+                return become(t, RESTORE_NEEDS_KEY, why->text, clock_now() + wait, e);
         }
         bool hopeless = q == -ENOENT && t->r.tries >= GIVE_UP_TRIES;
         if (!is_final(q) && !hopeless)
                 return look_again(t, why->text, e);
         thaw_log(t, 'e', "restore failed: %s", why->text);
-        return thaw_become(t, RESTORE_FAILED, why->text, 0, e);
+        return become(t, RESTORE_FAILED, why->text, 0, e);
 }
 
 /* ---- the steps ---- */
@@ -125,10 +126,10 @@ static int step_thaw(struct thaw *t, struct err *e)
         if (q < 0)
                 return trouble(t, q, &why, e);
         if (q == 1)
-                return thaw_become(t, RESTORE_FETCHING, "", 0, e);
+                return become(t, RESTORE_FETCHING, "", 0, e);
         crash_point("restore-asked");
         if (t->r.state == RESTORE_REQUESTED) {
-                q = thaw_become(t, RESTORE_THAWING, "", clock_now() + backoff(0), e);
+                q = become(t, RESTORE_THAWING, "", clock_now() + backoff(0), e);
                 crash_point("restore-thawing");
                 return q;
         }
@@ -165,7 +166,7 @@ static int step_missed(struct thaw *t, struct err *e)
                 until,
                 t->r.state == RESTORE_NEEDS_KEY ? ", since no private key was unlocked" : "");
         thaw_log(t, 'e', "restore failed: %s", why.text);
-        return thaw_become(t, RESTORE_FAILED, why.text, 0, e);
+        return become(t, RESTORE_FAILED, why.text, 0, e);
 }
 
 static int step_fetch(struct thaw *t, struct err *e)
@@ -176,7 +177,7 @@ static int step_fetch(struct thaw *t, struct err *e)
         _cleanup_buf_ struct buf note = BUF_INIT;
         int q = thaw_ask(t, &why);
         if (q == 0)
-                return thaw_become(t, RESTORE_THAWING, "", 0, e);
+                return become(t, RESTORE_THAWING, "", 0, e);
         if (q == 1)
                 q = thaw_fetch(t, &note, &why);
         if (q == -EREMOTE)
@@ -184,7 +185,7 @@ static int step_fetch(struct thaw *t, struct err *e)
         if (q < 0)
                 return trouble(t, q, &why, e);
         crash_point("restore-fetched");
-        q = thaw_become(t, RESTORE_CHECKED, buf_str(&note), 0, e);
+        q = become(t, RESTORE_CHECKED, buf_str(&note), 0, e);
         crash_point("restore-checked");
         return q;
 }
@@ -202,7 +203,7 @@ static int step_ready(struct thaw *t, struct err *e)
         else
                 thaw_log(t, 'i', "restored %s (fetched %s); readable until %s", bytes, fetched,
                         until);
-        int q = thaw_become(t, RESTORE_READY, error ? error : "",
+        int q = become(t, RESTORE_READY, error ? error : "",
                 *t->r.target ? INT64_MAX : t->r.ready_until, e);
         crash_point("restore-ready");
         struct err why = {0};
@@ -218,7 +219,7 @@ static int step_expire(struct thaw *t, struct err *e)
                 return 0;
         thaw_drop(t);
         thaw_log(t, 'i', "what was restored has expired; it can be asked for again");
-        return thaw_become(t, RESTORE_EXPIRED, "", INT64_MAX, e);
+        return become(t, RESTORE_EXPIRED, "", INT64_MAX, e);
 }
 
 static int step(struct thaw *t, struct err *e)
@@ -229,7 +230,7 @@ static int step(struct thaw *t, struct err *e)
                 thaw_log(t, 'i',
                         "restore cancelled; what the store was asked to thaw it will "
                         "thaw and charge for");
-                return thaw_become(t, RESTORE_CANCELLED, "", INT64_MAX, e);
+                return become(t, RESTORE_CANCELLED, "", INT64_MAX, e);
         }
         switch (t->r.state) {
         case RESTORE_REQUESTED:

@@ -24,9 +24,6 @@ struct thaw {
 
 /* A sentence for the archive's log. */
 void thaw_log(struct thaw *t, char level, const char *fmt, ...) _printf_(3, 4);
-/* The state and all numbers, durable; resets tries where the state is new. */
-int thaw_become(
-        struct thaw *t, enum restore_state s, const char *error, int64_t retry_at, struct err *e);
 /* Shows how far it is, a few times a second, and looks whether it is still wanted. */
 void thaw_tick(struct thaw *t);
 

@@ -63,7 +63,6 @@ int untar_folder(struct untar *u, struct archive_entry *entry, struct err *e);
 /* Whether `name` in the innermost folder may be replaced: not a folder, and either overwriting was
  * asked for or it came out of this tar before. */
 bool untar_may_replace(struct untar *u, const char *name);
-bool untar_is_ours(const struct untar *u, const struct stat *st);
 /* -EEXIST in words. */
 int untar_exists(struct untar *u, struct err *e);
 /* Opens a new file in the innermost folder that has no name yet, so that a killed program leaves

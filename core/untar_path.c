@@ -28,7 +28,7 @@ int untar_plain(const char *path, struct buf *ret, struct err *e)
         return buf_oom(ret) ? err_oom(e) : 0;
 }
 
-bool untar_is_ours(const struct untar *u, const struct stat *st)
+static bool is_ours(const struct untar *u, const struct stat *st)
 {
         if (st->st_ctim.tv_sec != u->start.tv_sec)
                 return st->st_ctim.tv_sec > u->start.tv_sec;
@@ -40,8 +40,7 @@ bool untar_may_replace(struct untar *u, const char *name)
         struct stat st;
         if (fstatat(descent_fd(&u->descent), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT;
-        return !S_ISDIR(st.st_mode) &&
-               (u->params.clash == UNTAR_OVERWRITE || untar_is_ours(u, &st));
+        return !S_ISDIR(st.st_mode) && (u->params.clash == UNTAR_OVERWRITE || is_ours(u, &st));
 }
 
 int untar_exists(struct untar *u, struct err *e)
@@ -124,7 +123,7 @@ int untar_leave_all(struct untar *u, struct err *e)
 /* A folder that came out of this tar and was given its final mode may be closed to us by now. */
 static int open_up(struct untar *u, int path_fd, const struct stat *st)
 {
-        if (u->root || !untar_is_ours(u, st) || (st->st_mode & 0700) == 0700)
+        if (u->root || !is_ours(u, st) || (st->st_mode & 0700) == 0700)
                 return 0;
         char proc[64];
         (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", path_fd); /* fits */
@@ -139,7 +138,7 @@ static int open_there(struct untar *u, const char *name, struct untar_level *l)
                 return -errno;
         if (fstat(path_fd, &l->was) < 0)
                 return -errno;
-        l->was_ours = untar_is_ours(u, &l->was);
+        l->was_ours = is_ours(u, &l->was);
         int r = open_up(u, path_fd, &l->was);
         if (r < 0)
                 return r;
@@ -168,7 +167,7 @@ static int in_the_way(struct untar *u, const char *name, bool is_member, struct 
                 return unlinkat(dir, name, 0) < 0 ? err_errno(e, -errno, "cannot replace %s", name)
                                                   : 0;
         const char *what = S_ISLNK(st.st_mode) ? "a link" : "not a folder";
-        if (untar_is_ours(u, &st))
+        if (is_ours(u, &st))
                 return err_set(e, -EPROTO, "the tar has a member %s below %s, which is %s: refused",
                         buf_str(&u->name), name, what);
         return err_set(e, -EEXIST, "cannot write %s: %s in %s is %s, which is not followed",

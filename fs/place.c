@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-int place_run(const char *const argv[], bool quiet)
+/* A program, with inherited descriptors closed; its exit status, or -errno. */
+static int run(const char *const argv[], bool quiet)
 {
         pid_t pid = fork();
         if (pid < 0)
@@ -35,7 +36,7 @@ static int clear_dead(const char *path, struct err *e)
         if (!own_mount_is_dead(path))
                 return 0;
         const char *const argv[] = {"fusermount3", "-u", "-z", path, NULL};
-        (void)place_run(argv, true); /* what counts is whether it answers now */
+        (void)run(argv, true); /* what counts is whether it answers now */
         if (own_mount_is_dead(path))
                 return err_set(e, -ENOTCONN,
                         "%s is a dead mount that cannot be cleared; try: fusermount3 -u -z %s",

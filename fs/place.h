@@ -8,5 +8,3 @@
  * missing one is made if `make`, one that is not empty or is mounted already is refused in words.
  * The caller frees it. */
 int place_prepare(const char *path, bool make, char **ret, struct err *e);
-/* Runs a program with inherited descriptors closed; its exit status, or -errno. */
-int place_run(const char *const argv[], bool quiet);

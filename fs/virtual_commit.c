@@ -60,7 +60,7 @@ static void frozen(void *ctx, const char *id)
 }
 
 /* Releases come late: a file that a shell has just closed may still count as open. */
-int commit_text(struct mount *m, const struct stat *except, const char *text, size_t len,
+static int commit(struct mount *m, const struct stat *except, const char *text, size_t len,
         char **ret_id, struct err *e)
 {
         struct hooks ctx = {m, except};
@@ -86,7 +86,7 @@ struct state {
 static int do_commit(void *ctx, const char *text, size_t len, struct err *e)
 {
         struct state *s = ctx;
-        int q = commit_text(s->m, NULL, text, len, &s->id, e);
+        int q = commit(s->m, NULL, text, len, &s->id, e);
         if (q == 0)
                 notifier_settle(s->m->notifier);
         return q;
@@ -183,7 +183,7 @@ struct one {
 static int one_commit(void *ctx, const char *text, size_t len, struct err *e)
 {
         struct one *o = ctx;
-        return commit_text(o->m, o->except, text, len, &o->id, e);
+        return commit(o->m, o->except, text, len, &o->id, e);
 }
 
 static int one_seal(void *ctx, struct err *e)

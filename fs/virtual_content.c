@@ -34,11 +34,6 @@ static const struct {
         [V_GONE] = {S_IFREG},
 };
 
-bool vkind_is_dir(enum vkind kind)
-{
-        return kind != V_MEMBER && S_ISDIR(kinds[kind].mode);
-}
-
 mode_t vkind_mode(enum vkind kind)
 {
         return kinds[kind].mode;

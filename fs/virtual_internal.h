@@ -89,7 +89,6 @@ struct control *vtree_control(struct vtree *t, const struct control_actions *act
 int64_t vtree_since(struct vtree *t, enum vkind kind, const struct buf *text);
 
 /* virtual_content.c */
-bool vkind_is_dir(enum vkind kind);
 mode_t vkind_mode(enum vkind kind);
 /* The text of a file. 0 or -errno. */
 int content_render(struct mount *m, const struct vnode *v, struct buf *ret, struct err *e);
@@ -101,8 +100,6 @@ int content_sums(struct mount *m, const struct vnode *v, int *ret_fd, struct err
 /* virtual_commit.c */
 struct control *commit_control(struct mount *m, void **ret_state);
 void commit_state_free(void *state);
-int commit_text(struct mount *m, const struct stat *except, const char *text, size_t len,
-        char **ret_id, struct err *e);
 
 /* virtual_dir.c */
 void vt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

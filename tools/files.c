@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
-int files_absolute(const char *path, char **ret, struct err *e)
+static int absolute(const char *path, char **ret, struct err *e)
 {
         size_t n = strlen(path);
         while (n > 1 && path[n - 1] == '/')
@@ -57,7 +57,7 @@ static int push(struct files *f, char *path, struct err *e)
 static int add(struct files *f, const char *word, struct err *e)
 {
         char *path = NULL;
-        int q = files_absolute(word, &path, e);
+        int q = absolute(word, &path, e);
         return q < 0 ? q : push(f, path, e);
 }
 

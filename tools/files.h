@@ -18,6 +18,3 @@ int files_add(struct files *f, const char *const *words, struct err *e);
 /* Patterns of glob.h, and "~/". -ENODATA if there is no file at all then. */
 int files_glob(struct files *f, const char *const *patterns, struct err *e);
 void files_done(struct files *f);
-
-/* `path` made absolute as above; the caller frees it. */
-int files_absolute(const char *path, char **ret, struct err *e);

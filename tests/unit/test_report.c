@@ -518,9 +518,9 @@ static void sha512sum_accepts_the_sums_of_a_restored_tree(void **state)
 
 static void size_of_a_line_of_sums_is_known_before(void **state _unused_)
 {
-        assert_int_equal(report_sums_line_size("a"), 128 + 2 + 1 + 1);
-        assert_int_equal(report_sums_line_size("a\\b"), 1 + 128 + 2 + 4 + 1);
-        assert_int_equal(report_sums_line_size("\n\r"), 1 + 128 + 2 + 4 + 1);
+        assert_int_equal(catalog_sums_line_size("a"), 128 + 2 + 1 + 1);
+        assert_int_equal(catalog_sums_line_size("a\\b"), 1 + 128 + 2 + 4 + 1);
+        assert_int_equal(catalog_sums_line_size("\n\r"), 1 + 128 + 2 + 4 + 1);
 }
 
 static void sums_on_a_full_disk_are_an_error(void **state)

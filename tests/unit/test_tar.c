@@ -42,6 +42,16 @@ static int teardown(void **state)
         return 0;
 }
 
+/* A hole, as a careful caller gives it. */
+static void put_zeros(struct tar_writer *w, uint64_t len)
+{
+        static const uint8_t zeros[65536];
+        for (size_t n; len > 0; len -= n) {
+                n = (size_t)MIN(len, (uint64_t)sizeof zeros);
+                assert_int_equal(tar_data(w, zeros, n, NULL), 0);
+        }
+}
+
 /* Packs one entry of $T/src as a careful caller does: holes are not read. */
 static void pack_as(struct world *t, const char *path, const char *hardlink)
 {
@@ -72,7 +82,7 @@ static void pack_as(struct world *t, const char *path, const char *hardlink)
                 ssize_t n = (ssize_t)alike;
                 assert_true(alike > 0 && alike <= left);
                 if (hole) {
-                        assert_int_equal(tar_zeros(t->w, alike, &e), 0);
+                        put_zeros(t->w, alike);
                         assert_true(lseek(fd, n, SEEK_CUR) >= 0);
                 } else {
                         n = read(fd, data, MIN(sizeof data, alike));
@@ -282,11 +292,11 @@ static void content_that_appears_in_a_hole_is_refused(void **state)
         assert_int_equal(tar_next(t->w, &hole), MiB);
         assert_true(hole);
         struct err e = {0};
-        assert_int_equal(tar_zeros(t->w, 5000, &e), 0);
+        put_zeros(t->w, 5000);
         assert_int_equal(tar_next(t->w, &hole), MiB - 5000);
         assert_int_equal(tar_data(t->w, "x", 1, &e), -ESTALE);
         assert_non_null(strstr(e.text, "f got content"));
-        assert_int_equal(tar_zeros(t->w, MiB - 5000, &e), 0);
+        put_zeros(t->w, MiB - 5000);
         assert_int_equal(tar_end(t->w, &e), 0);
 }
 
