@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define BUSY_MS        30000
@@ -125,10 +126,10 @@ static int set_wal(struct catalog *c, struct err *e)
         return q;
 }
 
-static int open_db(struct catalog *c, struct err *e)
+static int connect_db(struct catalog *c, const char *name, int flags, struct err *e)
 {
-        int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-        int rc = sqlite3_open_v2(c->path, &c->db, flags, NULL);
+        flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+        int rc = sqlite3_open_v2(name, &c->db, flags, NULL);
         if (!c->db)
                 return err_oom(e);
         if (rc != SQLITE_OK)
@@ -136,8 +137,13 @@ static int open_db(struct catalog *c, struct err *e)
         (void)sqlite3_busy_timeout(c->db, BUSY_MS);
         (void)sqlite3_db_config(
                 c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* no harm where unknown */
-        int q = setup(c,
+        return setup(c,
                 "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA cache_size=-8192", e);
+}
+
+static int open_db(struct catalog *c, struct err *e)
+{
+        int q = connect_db(c, c->path, SQLITE_OPEN_READWRITE, e);
         if (q == 0)
                 q = set_wal(c, e);
         if (q == 0)
@@ -149,15 +155,56 @@ static int open_db(struct catalog *c, struct err *e)
         return q < 0 ? q : migrate(c, e);
 }
 
+/* Where nothing can be written, SQLite cannot have its log and its index beside the file, and reads
+ * it only if it is told that nobody changes it. What stands in a log is not in the file yet. */
+static int open_unchanging(struct catalog *c, struct err *e)
+{
+        _cleanup_buf_ struct buf name = BUF_INIT;
+        _cleanup_free_ char *log = NULL;
+        struct stat st;
+        int64_t version;
+        if (asprintf(&log, "%s-wal", c->path) < 0) {
+                log = NULL;
+                return err_oom(e);
+        }
+        if (stat(log, &st) == 0 && st.st_size > 0)
+                return err_set(e, -EROFS,
+                        "the catalogue %s lies where nothing can be written, and its newest "
+                        "changes "
+                        "are in %s; copy the data folder to where it can",
+                        c->path, log);
+        buf_adds(&name, *c->path == '/' ? "file://" : "file:");
+        for (const char *p = c->path; *p; p++)
+                buf_addf(&name, strchr("%?#", *p) ? "%%%02X" : "%c", (unsigned)*p);
+        buf_adds(&name, "?immutable=1");
+        if (buf_oom(&name))
+                return err_oom(e);
+        int q = connect_db(c, buf_str(&name), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
+        if (q == 0)
+                q = check_version(c, &version, e);
+        if (q == 0 && version < (int64_t)ARRAY_SIZE(migrations))
+                q = err_set(e, -EROFS,
+                        "the catalogue %s was made by an older autoglacier and lies where nothing "
+                        "can be written; copy the data folder to where it can",
+                        c->path);
+        return q;
+}
+
+static int open_file(struct catalog *c, struct err *e)
+{
+        if (access(c->path, W_OK) < 0 && errno == EROFS && access(c->path, R_OK) == 0)
+                return open_unchanging(c, e);
+        int q = make_file(c->path, e);
+        return q < 0 ? q : open_db(c, e);
+}
+
 int catalog_open(const char *path, struct catalog **ret, struct err *e)
 {
-        int q = make_file(path, e);
-        if (q < 0)
-                return q;
         _cleanup_(catalog_closep) struct catalog *c = calloc(1, sizeof *c);
-        if (!c || !(c->path = strdup(path)) || columns_sql(c) < 0)
+        if (!c || !(c->path = strdup(path ? path : ":memory:")) || columns_sql(c) < 0)
                 return err_oom(e);
-        if ((q = open_db(c, e)) < 0)
+        int q = path ? open_file(c, e) : open_db(c, e);
+        if (q < 0)
                 return q;
         *ret = steal(c);
         return 0;

@@ -71,9 +71,10 @@ void catalog_archive_done(struct catalog_archive *a); /* frees the strings */
 /* The word that people see: the state, or what a restore makes of it. */
 const char *catalog_archive_word(const struct catalog_archive *a);
 
-int catalog_open(const char *path, struct catalog **ret,
-        struct err *e); /* makes it, migrates it; -EPROTONOSUPPORT newer than we are; -EPROTO
-                           corrupt: in words, with what to do */
+/* Makes it, migrates it; NULL is an empty one in memory. On a filesystem that is read-only it is
+ * only read, and writing is -EROFS; so is what cannot even be read there. -EPROTONOSUPPORT newer
+ * than we are; -EPROTO corrupt: in words, with what to do. */
+int catalog_open(const char *path, struct catalog **ret, struct err *e);
 void catalog_close(struct catalog *c);
 DEFINE_CLEANUP(catalog_close, struct catalog *)
 

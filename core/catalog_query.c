@@ -37,6 +37,11 @@ static int fail_io(struct catalog *c, struct err *e)
         int code = -sqlite3_system_errno(c->db);
         if (code == 0)
                 code = sqlite3_errcode(c->db) == SQLITE_CANTOPEN ? -ENOENT : -EIO;
+        if (code == -ENOENT && access(c->path, F_OK) == 0)
+                return err_set(e, -EACCES,
+                        "the catalogue %s: its log cannot be made beside it; look at the "
+                        "permissions of its folder",
+                        c->path);
         (void)err_errno(e, code, "the catalogue %s", c->path);
         if (code == -ENOSPC || code == -EDQUOT)
                 err_hint(e, "make room on the disk that holds it");

@@ -147,15 +147,16 @@ int io_mkdir_p(const char *path, mode_t mode, struct err *e)
                         continue;
                 char c = *p;
                 *p = 0;
-                if (mkdir(copy, mode) < 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
-                        return err_errno(e, -errno, "cannot make the folder %s", copy);
+                struct stat st;
+                int q = mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
+                /* refused also where it is there already */
+                if (q < 0 && ((q != -EROFS && q != -EACCES) || stat(copy, &st) < 0))
+                        return err_errno(e, q, "cannot make the folder %s", copy);
                 *p = c;
                 if (c == 0)
                         break;
         }
         struct stat st;
-        if (stat(path, &st) < 0 && mkdir(path, mode) < 0)
-                return err_errno(e, -errno, "cannot make the folder %s", path);
         if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
                 return err_set(e, -ENOTDIR, "%s is not a folder", path);
         return 0;

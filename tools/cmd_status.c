@@ -113,7 +113,7 @@ static int run(struct cli *cli)
         struct err e = {0};
         int q = cli_catalog(cli, false, &e);
         if (q == -ENOENT) /* nothing yet: an empty catalogue says so, and looking makes no folder */
-                q = catalog_open(":memory:", &cli->catalog, &e);
+                q = catalog_open(NULL, &cli->catalog, &e);
         if (q == 0)
                 say_dead(cli);
         if (q == 0 && cli_flag(cli, "watch"))

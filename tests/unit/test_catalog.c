@@ -172,18 +172,89 @@ static int fill_a_small_disk(const char *dir)
         return q == 0 && kept && strlen(kept) == sizeof value - 1 ? 0 : 2;
 }
 
-static void full_disk_is_told_in_words_and_loses_nothing(void **state)
+static void in_another_process(int (*fn)(const char *dir), const char *dir)
 {
-        struct scratch *s = *state;
         pid_t pid = fork();
         if (pid == 0)
-                _exit(fill_a_small_disk(s->dir));
+                _exit(fn(dir));
         int status;
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status));
         if (WEXITSTATUS(status) == 77)
                 skip();
         assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void full_disk_is_told_in_words_and_loses_nothing(void **state)
+{
+        struct scratch *s = *state;
+        in_another_process(fill_a_small_disk, s->dir);
+}
+
+/* A disk that becomes read-only, in a namespace of its own; the name would be taken apart if it
+ * were a URL. */
+static int read_a_disk_that_cannot_be_written(const char *dir)
+{
+        if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) < 0 ||
+                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+                mount("tmpfs", dir, "tmpfs", 0, "size=4m") < 0)
+                return 77;
+        struct err e = {0};
+        struct catalog *c = NULL;
+        char path[128], *kept = NULL;
+        (void)snprintf(path, sizeof path, "%s/50%%?a#b.db", dir);
+        if (catalog_open(path, &c, &e) < 0 || catalog_set(c, "k", "kept", &e) < 0)
+                return 1;
+        catalog_close(c); /* what it wrote is in the file now */
+        if (mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+                return 2;
+        if (catalog_open(path, &c, &e) < 0 || catalog_get(c, "k", &kept, &e) < 0 || !kept ||
+                !streq(kept, "kept"))
+                return 3;
+        return catalog_set(c, "k", "new", &e) == -EROFS && strstr(e.text, path) ? 0 : 4;
+}
+
+static void catalogue_on_a_read_only_disk_is_read(void **state)
+{
+        struct scratch *s = *state;
+        in_another_process(read_a_disk_that_cannot_be_written, s->dir);
+}
+
+/* The newest rows would be missing, and nothing would say so. */
+static int read_a_disk_with_a_log(const char *dir)
+{
+        if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) < 0 ||
+                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+                mount("tmpfs", dir, "tmpfs", 0, "size=4m") < 0)
+                return 77;
+        struct err e = {0};
+        struct catalog *writer = NULL, *c = NULL;
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/catalog.db", dir);
+        pid_t pid = fork(); /* killed: the log stays */
+        if (pid == 0)
+                _exit(catalog_open(path, &writer, &e) < 0 ||
+                        catalog_set(writer, "k", "in the log", &e) < 0);
+        int status;
+        if (waitpid(pid, &status, 0) != pid || status != 0 ||
+                mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+                return 1;
+        return catalog_open(path, &c, &e) == -EROFS && strstr(e.text, "catalog.db-wal") ? 0 : 2;
+}
+
+static void log_that_cannot_be_read_is_not_passed_over(void **state)
+{
+        struct scratch *s = *state;
+        in_another_process(read_a_disk_with_a_log, s->dir);
+}
+
+static void catalogue_in_memory_leaves_no_file(void **state _unused_)
+{
+        struct catalog *c;
+        OK(catalog_open(NULL, &c, E));
+        OK(catalog_set(c, "k", "v", E));
+        catalog_close(c);
+        assert_int_not_equal(access(":memory:", F_OK), 0);
 }
 
 static void settings_are_kept_and_unset(void **state)
@@ -1222,6 +1293,9 @@ int main(void)
                 T(damage_found_later_is_told_in_words),
                 T(folder_that_is_missing_is_told),
                 T(full_disk_is_told_in_words_and_loses_nothing),
+                T(catalogue_on_a_read_only_disk_is_read),
+                T(log_that_cannot_be_read_is_not_passed_over),
+                T(catalogue_in_memory_leaves_no_file),
                 T(settings_are_kept_and_unset),
                 T(origin_is_made_once),
                 T(archive_reads_back_as_it_was_added),
