@@ -153,6 +153,7 @@ struct source {
         const char *text, *name;
         size_t len;
         int depth; /* of the keys */
+        bool is_file;
 };
 
 /* What one of them says may not go with what the other does, here or in the file below. */
@@ -191,16 +192,32 @@ static int set_all(struct config *c, const json_t *o, const struct source *s, st
         return check_level(c, o, s, e);
 }
 
-static bool has_secret(const json_t *o)
+static const char *secret_in(const json_t *o)
 {
         for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
                 if (keys[i].flags & CONFIG_SECRET &&
                         json_string_length(json_object_get(o, keys[i].name)) > 0)
-                        return true;
-        return false;
+                        return keys[i].name;
+        return NULL;
 }
 
-static int parse_text(struct config *c, const struct source *s, bool *ret_secret, struct err *e)
+static int check_secret(const json_t *o, const struct source *s, struct err *e)
+{
+        const char *key = secret_in(o);
+        struct stat st;
+        if (!key || !s->is_file)
+                return 0;
+        if (stat(s->name, &st) < 0)
+                return err_errno(e, -errno, "cannot look at %s", s->name);
+        if (st.st_mode & 077)
+                return err_set(e, -EINVAL,
+                        "%s:%d: %s is a secret, but others can read the file; make it yours alone "
+                        "with: chmod 600 %s",
+                        s->name, config_line_of(s->text, s->len, key, s->depth), key, s->name);
+        return 0;
+}
+
+static int parse_text(struct config *c, const struct source *s, struct err *e)
 {
         json_auto_t *o = NULL;
         int q = config_json(s->text, s->len, s->name, &o, e);
@@ -209,8 +226,9 @@ static int parse_text(struct config *c, const struct source *s, bool *ret_secret
         if (!json_is_object(o))
                 return err_set(e, -EINVAL,
                         "%s:1: the configuration must be one dictionary: { ... }", s->name);
-        *ret_secret = has_secret(o);
         q = set_all(c, o, s, e);
+        if (q == 0)
+                q = check_secret(o, s, e);
         if (q == 0)
                 q = config_note_sources(c, o, "file") < 0 ? err_oom(e) : 0;
         return q;
@@ -227,32 +245,18 @@ static int finish(struct config *c, struct err *e)
 int config_parse(const char *text, size_t len, const char *name, struct config **ret, struct err *e)
 {
         _cleanup_(config_freep) struct config *c = new_config();
-        bool secret;
         if (!c)
                 return err_oom(e);
         int q = config_set_places(c, e);
         if (q == 0 && !(c->file = config_absolute(name)))
                 q = err_oom(e);
         if (q == 0)
-                q = parse_text(c, &(struct source){text, name, len, 1}, &secret, e);
+                q = parse_text(c, &(struct source){text, name, len, 1, false}, e);
         if (q == 0)
                 q = finish(c, e);
         if (q == 0)
                 *ret = steal(c);
         return q;
-}
-
-static int check_secret_mode(const char *file, struct err *e)
-{
-        struct stat st;
-        if (stat(file, &st) < 0)
-                return err_errno(e, -errno, "cannot look at %s", file);
-        if (st.st_mode & 077)
-                return err_set(e, -EINVAL,
-                        "%s holds a secret, but others can read it; make it yours alone with: "
-                        "chmod 600 %s",
-                        file, file);
-        return 0;
 }
 
 static int read_config(struct config *c, bool must_exist, struct err *e)
@@ -267,11 +271,7 @@ static int read_config(struct config *c, bool must_exist, struct err *e)
         if (q < 0)
                 return q;
         c->exists = true;
-        bool secret = false;
-        q = parse_text(c, &(struct source){buf_str(&b), c->file, b.len, 1}, &secret, e);
-        if (q == 0 && secret)
-                q = check_secret_mode(c->file, e);
-        return q;
+        return parse_text(c, &(struct source){buf_str(&b), c->file, b.len, 1, true}, e);
 }
 
 /* A vault named one way takes the place of one that was named the other way. */
@@ -294,18 +294,17 @@ static int lay_over(struct config *c, const struct config_overlay *o, struct err
         if (!json_is_object(own))
                 return err_set(e, -EINVAL, "%s:%d: %s must be a dictionary: { ... }", o->name,
                         config_line_of(o->text, o->len, o->key, 1), o->key);
-        if (has_secret(own) && o->is_file) {
-                int q = check_secret_mode(o->name, e);
-                if (q < 0)
-                        return q;
-        }
+        const struct source s = {o->text, o->name, o->len, 2, o->is_file};
+        int q = check_secret(own, &s, e);
+        if (q < 0)
+                return q;
         forget_vault(c, own);
         char *file = c->file;
         if (!(c->file = strdup(o->name))) {
                 c->file = file;
                 return err_oom(e);
         }
-        int q = set_all(c, own, &(struct source){o->text, o->name, o->len, 2}, e);
+        q = set_all(c, own, &s, e);
         free(c->file);
         c->file = file;
         return q < 0 ? q : config_note_sources(c, own, "job") < 0 ? err_oom(e) : 0;

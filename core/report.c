@@ -274,7 +274,7 @@ static void add_last(struct buf *b, const struct catalog_archive *a)
         if (a->n_returned > 0) {
                 label(b, "incomplete");
                 buf_adds(b, WORDS(a->n_returned, "entry", "entries"));
-                buf_addf(b, " could not be archived and went back; see archives/%s/log\n", a->name);
+                buf_addf(b, " could not be archived; see archives/%s/log\n", a->name);
         }
         if (a->n_warnings > 0) {
                 label(b, "warnings");

@@ -256,9 +256,9 @@ int restore_as_of(struct cli *cli, const char *date)
         int64_t when;
         if (!paths || asprintf(&to, "as-of-%s", date) < 0)
                 return cli_fail(cli, &(struct err){.code = -ENOMEM});
-        int q = as_of_parse(date, &when, &e);
-        if (q == 0)
-                q = cli_catalog(cli, false, &e);
+        if (as_of_parse(date, &when, &e) < 0)
+                return cli_misuse(cli, "%s", e.text);
+        int q = cli_catalog(cli, false, &e);
         bool dry = cli_flag(cli, "dry-run"), cold = false;
         if (q == 0 && !dry)
                 q = is_cold(cli, when, paths, &cold, &e);

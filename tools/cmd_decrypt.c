@@ -48,6 +48,8 @@ static int run(struct cli *cli)
         if (!key_path)
                 return cli_misuse(cli, "name the private key with --key KEY");
         const char *out = cli_value(cli, "output");
+        if (out && streq(out, "-"))
+                return cli_misuse(cli, "-o wants a file: it gets its name when all is checked");
         if (!out)
                 out = name = default_name(cli->words[0]);
         if (!out)

@@ -87,19 +87,26 @@ static int write_first(struct cli *cli, struct err *e)
         return cli_config(cli, e);
 }
 
+/* "/a", "./a", "../a", "~/a"; a word alone may be meant for a bucket. */
+static bool is_path(const char *url)
+{
+        return *url == '/' || startswith(url, "./") || startswith(url, "../") ||
+               startswith(url, "~/");
+}
+
 /* "dir:relative" and "dir:~" are for people; in the file stands the whole path. */
 static int whole_url(const char *url, char **ret, struct err *e)
 {
         const char *path = startswith(url, "dir:");
-        if (!path && *url == '/')
+        if (!path && is_path(url))
                 path = url;
-        if (!path || *path == '~' || *path == '$')
+        if (!path)
                 return (*ret = strdup(url)) ? 0 : err_oom(e);
-        _cleanup_free_ char *cwd = getcwd(NULL, 0);
-        const char *base = *path == '/' ? "" : cwd ? cwd : "";
-        while (path[0] == '.' && path[1] == '/')
+        bool whole = strchr("/~$", *path);
+        _cleanup_free_ char *cwd = whole ? NULL : getcwd(NULL, 0);
+        while (!whole && path[0] == '.' && path[1] == '/')
                 path += 2;
-        if (asprintf(ret, "dir:%s%s%s", base, *path == '/' ? "" : "/", path) < 0) {
+        if (asprintf(ret, "dir:%s%s%s", cwd ? cwd : "", cwd ? "/" : "", path) < 0) {
                 *ret = NULL;
                 return err_oom(e);
         }
@@ -216,6 +223,8 @@ static int run(struct cli *cli)
         if (url && (!*url || streq(url, "dir:")))
                 return cli_misuse(
                         cli, "--vault wants dir:/path, s3://bucket/prefix or glacier://vault");
+        if (newkeys_asked(cli) && !cli_flag(cli, "genkeys"))
+                return cli_misuse(cli, "what a new key is to be like goes with --genkeys");
         int q = cli_config(cli, &e);
         if (q == 0 && url && (q = whole_url(url, &whole, &e)) == 0)
                 q = set_vault(cli, whole, &e);

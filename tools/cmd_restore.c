@@ -64,7 +64,7 @@ static const char **member_paths(const struct cli *cli)
 
 struct plan {
         const char *const *paths;
-        unsigned files;
+        unsigned found, files;
         uint64_t bytes;
 };
 
@@ -84,6 +84,7 @@ static int count(void *ctx, const struct catalog_member *m)
                 wanted |= below(m->path, p->paths[i]);
         if (!wanted || m->type == 'i')
                 return 0;
+        p->found++;
         p->files += m->type == 'f';
         p->bytes += m->type == 'f' ? m->size : 0;
         cli_print(m->path, strlen(m->path));
@@ -100,8 +101,8 @@ static int dry_run(
         if (q < 0)
                 return q;
         clock_bytes_words(p.bytes, bytes);
-        cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
-        (void)putchar('\n'); /* cli_flush() tells errors */
+        if (p.found > 0)
+                cli_say(cli, "%s, %s would be restored\n", WORDS(p.files, "file", NULL), bytes);
         return thawed_quote(cli, a, &(struct thawed){.paths = paths}, e);
 }
 
@@ -194,8 +195,23 @@ static void say_elsewhere(struct cli *cli, const struct catalog_archive *a)
         catalog_run_done(&r);
 }
 
+/* What would be passed over must not look as if it counted. */
+static int check_options(const struct cli *cli)
+{
+        const char *tier = cli_value(cli, "tier"), *max = cli_value(cli, "max");
+        if (!is_price(max))
+                return cli_misuse(cli, "--max wants US dollars, not %s", max);
+        if (tier && !streq(tier, "bulk") && !streq(tier, "standard") && !streq(tier, "expedited"))
+                return cli_misuse(cli, "--tier is bulk, standard or expedited, not %s", tier);
+        if (cli_flag(cli, "cancel") && (cli_value(cli, "as-of") || restore_files_meant(cli)))
+                return cli_misuse(cli, "--cancel wants the name of an archive");
+        return CLI_DONE;
+}
+
 static int run(struct cli *cli)
 {
+        if (check_options(cli) != CLI_DONE)
+                return CLI_USAGE;
         if (cli_value(cli, "as-of"))
                 return restore_as_of(cli, cli_value(cli, "as-of"));
         if (restore_files_meant(cli))
@@ -205,8 +221,6 @@ static int run(struct cli *cli)
         struct catalog_archive a = {0};
         struct restore_progress done = {0};
         struct err e = {0};
-        if (!is_price(cli_value(cli, "max")))
-                return cli_misuse(cli, "--max wants US dollars, not %s", cli_value(cli, "max"));
         if (!given)
                 return cli_fail(cli, &(struct err){.code = -ENOMEM});
         bool dry = cli_flag(cli, "dry-run"), cold = false;

@@ -62,10 +62,10 @@ static void facts(const struct catalog_archive *a)
         contents(a);
         line("compression", a->compression);
         line("store", a->store_url);
-        line("class", startswith(a->store_url, "dir:") ? "" : a->storage_class);
+        line("class", a->storage_class);
         line("recipients", a->recipients);
         if (a->n_returned > 0)
-                (void)printf("%-14s %s, back in the staging area\n", "not archived",
+                (void)printf("%-14s %s, named below\n", "not archived",
                         WORDS(a->n_returned, "entry", "entries"));
 }
 
@@ -159,6 +159,8 @@ static int run(struct cli *cli)
 {
         struct catalog_archive a = {0};
         struct err e = {0};
+        if (cli_flag(cli, "json") + cli_flag(cli, "log") + cli_flag(cli, "sums") > 1)
+                return cli_misuse(cli, "--json, --log and --sums are one or the other");
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
                 q = print(cli, &a, &e);
@@ -170,6 +172,8 @@ const struct cli_command cmd_show = {
         .name = "show",
         .words = "ARCHIVE",
         .summary = "everything about an archive",
+        .about = "Everything about an archive, what happened to it, and which of the private keys\n"
+                 "that are configured here open it.",
         .options = options,
         .min_words = 1,
         .max_words = 1,

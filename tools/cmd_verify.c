@@ -323,6 +323,8 @@ static int run(struct cli *cli)
         struct check k = {.cli = cli};
         _cleanup_(all_done) struct all l = {0};
         struct err e = {0};
+        if (key && !cli_flag(cli, "data") && cli_flag(cli, "repair"))
+                return cli_misuse(cli, "--repair goes by a key only with --data");
         if (key && !cli_flag(cli, "data"))
                 return run_key(cli, key);
         int q = cli_catalog(cli, cli_flag(cli, "repair"), &e);

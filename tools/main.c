@@ -2,6 +2,8 @@
 
 #include "secret.h"
 
+#include <fcntl.h>
+
 static const struct cli_command *const commands[] = {
         &cmd_init,
         &cmd_genkeys,
@@ -80,7 +82,7 @@ static int done(int status)
 
 static int help(int argc, char **argv)
 {
-        if (argc == 0) {
+        if (argc == 0 || streq(argv[0], "--help") || streq(argv[0], "-h")) {
                 usage(stdout);
                 return done(CLI_DONE);
         }
@@ -128,9 +130,22 @@ static int global_options(struct cli *cli, int argc, char **argv)
         return i;
 }
 
+/* Without them the first files that are opened would take their numbers, and messages would be
+ * written into those. Writing to one that was not there fails as before. */
+static void keep_standard_files(void)
+{
+        int fd;
+        do
+                fd = open("/dev/null", O_RDONLY);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd >= 0)
+                (void)close(fd); /* the one too many */
+}
+
 int main(int argc, char **argv)
 {
         struct cli cli = {0};
+        keep_standard_files();
         secret_no_core(); /* keys come into memory */
         int i = global_options(&cli, argc, argv);
         if (i < 0)

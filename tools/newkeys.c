@@ -9,6 +9,12 @@
 #include <libgen.h>
 #include <limits.h>
 
+bool newkeys_asked(const struct cli *cli)
+{
+        return cli_flag(cli, "passphrase") || cli_flag(cli, "passphrase-file") ||
+               cli_flag(cli, "bits");
+}
+
 static int passphrase(const struct cli *cli, const char *path, struct secret **ret, struct err *e)
 {
         const char *file = cli_value(cli, "passphrase-file");

@@ -14,6 +14,8 @@
                 "bits", 0, "N", "size of the RSA key, 2048 to 8192; 3072 if not said", false       \
         }
 
+/* Was any of them given? */
+bool newkeys_asked(const struct cli *cli);
 /* Makes both files (their folders too) as the options say, and prints the recovery sheet. A status.
  */
 int newkeys_make(struct cli *cli, const char *private_path, const char *public_path);

@@ -39,8 +39,8 @@ static int say_stored(struct cli *cli, const char *id, int result, struct err *e
         cli_say(cli, "%s: %s, %s, stored as %s", archive_state_name(a.state),
                 WORDS(a.n_files + a.n_hardlinks, "file", NULL), bytes, stored);
         if (result > 0)
-                cli_say(cli, "%s; see: autoglacier show %s",
-                        WORDS(a.n_warnings + a.n_returned, "warning", NULL), a.name);
+                cli_say(cli, "%s; see: autoglacier show %s", WORDS(a.n_warnings, "warning", NULL),
+                        a.name);
         catalog_archive_done(&a);
         return 0;
 }
@@ -58,6 +58,16 @@ static void adopt_others(struct cli *cli)
                 engine_drain(cli->engine, &cli_stop);
 }
 
+/* It may not be the newest: several run at once, and `retry` takes any. */
+static int say_kept(struct cli *cli, const char *id, const char *how)
+{
+        struct catalog_archive a = {0};
+        bool named = cli_archive(cli, id, &a, NULL) == 0;
+        cli_say(cli, "%s: autoglacier retry %s", how, named ? a.name : id);
+        catalog_archive_done(&a);
+        return CLI_UNFINISHED;
+}
+
 static int run_one(struct cli *cli, const char *id)
 {
         struct err e = {0};
@@ -67,17 +77,12 @@ static int run_one(struct cli *cli, const char *id)
                 return cli_fail(cli, &e);
         q = engine_run(cli->engine, id, &e);
         follow_end(f);
-        if (q == -ECANCELED && atomic_load(&cli_stop)) {
-                cli_say(cli, "stopped; it is kept, and goes on with a mount, or with: autoglacier "
-                             "retry latest");
-                return CLI_UNFINISHED;
-        }
+        if (q == -ECANCELED && atomic_load(&cli_stop))
+                return say_kept(cli, id, "stopped; it is kept, and goes on with a mount, or with");
         if (q == -EAGAIN) {
-                cli_say(cli,
-                        "it waits: %s; it is kept, and any mount or the next backup goes on with "
-                        "it, or now: autoglacier retry latest",
-                        e.text);
-                return CLI_UNFINISHED;
+                cli_say(cli, "it waits: %s", e.text);
+                return say_kept(cli, id,
+                        "it is kept, and any mount or the next backup goes on with it, or now");
         }
         struct err say = {0};
         if (q < 0)
