@@ -292,7 +292,8 @@ static int prepare_keys(struct engine *g, struct catalog *c, struct buf *said, s
         if (!empty)
                 return err_set(e, -ENOKEY,
                         "there are archives already, but the public key %s is gone; put it back, "
-                        "or name another one with PUBL_RSA_KEY_PATH in %s",
+                        "or name another one with PUBL_RSA_KEY_PATH in %s; on a new machine, "
+                        "autoglacier recover --key KEY lists them again",
                         public_path, cfg->file);
         if (cfg->private_keys_configured || access(cfg->private_keys[0], F_OK) == 0)
                 return err_set(e, -ENOKEY,

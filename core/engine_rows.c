@@ -77,7 +77,8 @@ static int strings(struct engine *g, struct catalog *c, const char *text, struct
         a->description = strdup(text);
         a->config_file = strdup(cfg->file);
         a->store_url = strdup(cfg->vault);
-        bool classes = startswith(cfg->vault, "s3:"); /* a vault is its own, a folder has none */
+        /* a vault is its own, a folder has none */
+        bool classes = !startswith(cfg->vault, "glacier:") && !startswith(cfg->vault, "dir:");
         a->storage_class = strdup(classes && cfg->storage_class ? cfg->storage_class : "");
         a->compression = strdup(compress_name(cfg->compression));
         a->mountpoint = strdup(g->mountpoint ? g->mountpoint : "");

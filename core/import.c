@@ -219,7 +219,7 @@ static int make_row(const struct import *m, const struct entry *n, struct catalo
                 .origin = strdup(IMPORT_ORIGIN),
                 .config_file = strdup(m->config->file),
                 .store_url = store_of(n),
-                .storage_class = strdup("GLACIER"),
+                .storage_class = strdup(""),
                 .compression = text_or(n->compression, "none"),
                 .recipients = fingerprint_of(n->pem),
                 .keys_pem = text_or(n->pem, ""),

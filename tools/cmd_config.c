@@ -25,7 +25,7 @@ static void print_value(const json_t *v)
         free(other);
 }
 
-static int print_key(const char *json, const char *key, struct err *e)
+static int print_key(const char *json, const char *key, bool as_json, struct err *e)
 {
         size_t i;
         const json_t *item;
@@ -37,11 +37,14 @@ static int print_key(const char *json, const char *key, struct err *e)
         if (!row)
                 return err_set(e, -ENOENT,
                         "there is no key %s; without one, autoglacier config lists all", key);
-        if (!json_is_array(v)) {
+        if (as_json) {
+                json_auto_t *one = json_pack("{s:O}", key, row);
+                print_value(one);
+        } else if (!json_is_array(v)) {
                 print_value(v);
-                return 0;
+        } else {
+                json_array_foreach(v, i, item) print_value(item);
         }
-        json_array_foreach(v, i, item) print_value(item);
         return 0;
 }
 
@@ -65,7 +68,7 @@ static int run(struct cli *cli)
         struct err e = {0};
         int q = print(cli, key || cli_flag(cli, "json"), &b, &e);
         if (q == 0 && key)
-                q = print_key(buf_str(&b), key, &e);
+                q = print_key(buf_str(&b), key, cli_flag(cli, "json"), &e);
         if (q < 0)
                 return cli_fail(cli, &e);
         if (!key)

@@ -101,8 +101,10 @@ static int dry_run(
         if (q < 0)
                 return q;
         clock_bytes_words(p.bytes, bytes);
-        if (p.found > 0)
-                cli_say(cli, "%s, %s would be restored\n", WORDS(p.files, "file", NULL), bytes);
+        if (p.found > 0) {
+                cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
+                (void)putchar('\n'); /* cli_flush() tells errors */
+        }
         return thawed_quote(cli, a, &(struct thawed){.paths = paths}, e);
 }
 

@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "ask.h"
+#include "buf.h"
 #include "catalog.h"
 #include "clock.h"
 #include "config.h"
@@ -8,6 +9,7 @@
 #include "keyring.h"
 #include "keys.h"
 #include "manifest_put.h"
+#include "member.h"
 #include "progress.h"
 #include "store.h"
 #include "verify.h"
@@ -20,6 +22,7 @@ static const struct cli_option options[] = {
         {"data", 0, NULL, "read everything: tags, tar, and the SHA-512 of every file", false},
         {"repair", 0, NULL, "write manifests again that are missing, or with --data damaged",
                 false},
+        {"json", 0, NULL, "each archive as a JSON object; see autoglacier-json(5)", false},
         {"key", 'k', "KEY", "prove that this copy of the private key opens the archives", false},
         {0},
 };
@@ -31,8 +34,11 @@ struct check {
         struct keyring *keyring; /* NULL: without reading */
         struct progress progress;
         unsigned n, damaged, failed;
-        int64_t seen; /* the oldest word of the store that was gone by, ns; 0: all is from now */
-        bool listed;  /* an inventory said so */
+        bool json;
+        unsigned told; /* damages of the archive that is being checked */
+        bool repaired; /* its manifest was written again */
+        int64_t seen;  /* the oldest word of the store that was gone by, ns; 0: all is from now */
+        bool listed;   /* an inventory said so */
 };
 
 static void seen(void *ctx, int64_t when, bool listed)
@@ -80,15 +86,68 @@ static void say_seen(const struct check *k, const char *name)
                 name, date);
 }
 
+/* ---- for scripts: damage is printed as it is found, however much there is ---- */
+
+static void json_text(struct buf *b, const char *key, const char *s)
+{
+        if (s)
+                member_json_bytes(b, key, s);
+        else
+                buf_addf(b, ", \"%s\": null", key);
+}
+
+static void json_print(const struct buf *b)
+{
+        (void)fwrite(buf_str(b), 1, b->len, stdout); /* cli_flush() tells errors */
+}
+
+static void json_begin(const struct catalog_archive *a)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        buf_addf(&b, "{\"archive\": \"%s\"", a->id);
+        member_json_bytes(&b, "name", a->name);
+        buf_adds(&b, ", \"damage\": [");
+        json_print(&b);
+}
+
+static void json_damage(const struct check *k, const struct verify_damage *d)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        buf_addf(&b, "%s{\"offset\": %" PRIu64, k->told > 1 ? ", " : "", d->offset);
+        json_text(&b, "object", d->object);
+        json_text(&b, "path", d->path);
+        json_text(&b, "why", d->why);
+        buf_adds(&b, "}");
+        json_print(&b);
+}
+
+static void json_end(const struct check *k, const char *result, const char *error)
+{
+        _cleanup_buf_ struct buf b = BUF_INIT;
+        char at[CLOCK_TEXT_MAX] = "";
+        if (k->seen)
+                clock_iso_ns(k->seen, at);
+        buf_addf(&b, "], \"result\": \"%s\", \"repaired\": %s, \"inventory\": %s", result,
+                k->repaired ? "true" : "false", k->seen && k->listed ? "true" : "false");
+        json_text(&b, "seen", k->seen ? at : NULL);
+        json_text(&b, "error", error);
+        buf_adds(&b, "}\n");
+        json_print(&b);
+}
+
 static void damage(void *ctx, const struct verify_damage *d)
 {
         struct check *k = ctx;
         progress_clear(&k->progress);
-        (void)printf("%s, at byte %" PRIu64 ": %s\n",
-                d->path     ? d->path
-                : d->object ? d->object
-                            : "?",
-                d->offset, d->why);
+        k->told++;
+        if (k->json)
+                json_damage(k, d);
+        else
+                (void)printf("%s, at byte %" PRIu64 ": %s\n",
+                        d->path     ? d->path
+                        : d->object ? d->object
+                                    : "?",
+                        d->offset, d->why);
 }
 
 static void show(void *ctx, uint64_t done, uint64_t todo)
@@ -108,7 +167,9 @@ static int write_again(
                 return err_prefix(e, q, "cannot write the manifest of %s again", a->name);
         (void)catalog_event(k->cli->catalog, a->id, 'i',
                 "its manifest was written into the store again", NULL); /* printed, too */
-        (void)printf("%s: its manifest was written into the store again\n", a->name);
+        k->repaired = true;
+        if (!k->json)
+                (void)printf("%s: its manifest was written into the store again\n", a->name);
         return 0;
 }
 
@@ -134,7 +195,6 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
                 .seen = seen,
                 .ctx = k,
                 .stop = &cli_stop};
-        k->seen = 0;
         if ((q = refresh(k, s, a, e)) < 0)
                 return q;
         if (cli_flag(k->cli, "repair") && (q = repair(k, s, a, e)) < 0)
@@ -147,28 +207,44 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
         return q;
 }
 
-static int check_and_tell(struct check *k, const struct catalog_archive *a)
+static void tell_good(const struct check *k, const struct catalog_archive *a)
+{
+        if (!k->keyring && k->seen)
+                say_seen(k, a->name);
+        else
+                (void)printf("%s: %s\n", a->name,
+                        k->keyring ? "every file is as it was archived"
+                                   : "the store has what was stored");
+}
+
+static void tell(struct check *k, const struct catalog_archive *a, int q, const struct err *e)
+{
+        bool bad = q == -EBADMSG || q == -EPROTO;
+        if (k->json)
+                json_end(k, bad ? "damaged" : q < 0 ? "unknown" : "good", q < 0 ? e->text : NULL);
+        if (q < 0)
+                (void)cli_fail(k->cli, e); /* the status comes of what was counted */
+        else if (!k->json)
+                tell_good(k, a);
+        k->n++;
+        k->damaged += bad;
+        k->failed += q < 0 && !bad;
+}
+
+static void check_and_tell(struct check *k, const struct catalog_archive *a)
 {
         struct err e = {0};
-        if (import_is_imported(a)) {
+        k->seen = 0;
+        k->told = 0;
+        k->repaired = false;
+        if (k->json)
+                json_begin(a);
+        if (!import_is_imported(a))
+                tell(k, a, check_one(k, a, &e), &e);
+        else if (k->json)
+                json_end(k, "unknown", "imported from a log: only restoring it can tell");
+        else
                 (void)printf("%s: imported from a log: only restoring it can tell\n", a->name);
-                return CLI_DONE;
-        }
-        int q = check_one(k, a, &e);
-        k->n++;
-        if (q == -EBADMSG || q == -EPROTO)
-                k->damaged++;
-        else if (q < 0)
-                k->failed++;
-        if (q < 0)
-                return cli_fail(k->cli, &e);
-        if (!k->keyring && k->seen) {
-                say_seen(k, a->name);
-                return CLI_DONE;
-        }
-        (void)printf("%s: %s\n", a->name,
-                k->keyring ? "every file is as it was archived" : "the store has what was stored");
-        return CLI_DONE;
 }
 
 /* Rows are copied first: checking takes long, and other programs write in between. */
@@ -218,7 +294,7 @@ static int check_all(struct check *k, const struct all *l)
                 struct err e = {0};
                 if (catalog_archive_get(k->cli->catalog, l->ids[i], &a, &e) < 0)
                         return cli_fail(k->cli, &e);
-                (void)check_and_tell(k, &a); /* counted; the others are looked at, too */
+                check_and_tell(k, &a);
                 catalog_archive_done(&a);
         }
         if (atomic_load(&cli_stop))
@@ -320,11 +396,13 @@ static int run_key(struct cli *cli, const char *path)
 static int run(struct cli *cli)
 {
         const char *key = cli_value(cli, "key");
-        struct check k = {.cli = cli};
+        struct check k = {.cli = cli, .json = cli_flag(cli, "json")};
         _cleanup_(all_done) struct all l = {0};
         struct err e = {0};
         if (key && !cli_flag(cli, "data") && cli_flag(cli, "repair"))
                 return cli_misuse(cli, "--repair goes by a key only with --data");
+        if (key && !cli_flag(cli, "data") && k.json)
+                return cli_misuse(cli, "the proof of a key has no --json: its exit status tells");
         if (key && !cli_flag(cli, "data"))
                 return run_key(cli, key);
         int q = cli_catalog(cli, cli_flag(cli, "repair"), &e);

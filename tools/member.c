@@ -51,8 +51,7 @@ void member_long(const struct catalog_member *m)
 
 /* ---- for scripts ---- */
 
-/* Bytes that are not UTF-8 are exact in a key of their own. */
-static void add_bytes(struct buf *b, const char *key, const char *s)
+void member_json_bytes(struct buf *b, const char *key, const char *s)
 {
         size_t n = strlen(s);
         _cleanup_free_ char *base64 = bytes_is_utf8(s, n) ? NULL : malloc(BYTES_BASE64_LEN(n));
@@ -70,8 +69,8 @@ void member_json(const char *id, const char *name, const struct catalog_member *
         char at[CLOCK_TEXT_MAX], sum[129];
         buf_addf(&b, "{\"archive\": \"%s\"", id);
         if (name)
-                add_bytes(&b, "name", name);
-        add_bytes(&b, "path", m->path);
+                member_json_bytes(&b, "name", name);
+        member_json_bytes(&b, "path", m->path);
         clock_iso_ns(m->mtime, at);
         buf_addf(&b,
                 ", \"type\": \"%c\", \"mode\": \"%04o\", \"uid\": %u, \"gid\": %u, \"mtime\": "
@@ -82,7 +81,7 @@ void member_json(const char *id, const char *name, const struct catalog_member *
                 buf_addf(&b, ", \"sha512\": \"%s\"", sum);
         }
         if (m->link)
-                add_bytes(&b, "link", m->link);
+                member_json_bytes(&b, "link", m->link);
         buf_adds(&b, "}\n");
         (void)fwrite(buf_str(&b), 1, b.len, stdout); /* cli_flush() tells errors */
 }

@@ -98,5 +98,6 @@ void progress_clear(struct progress *p)
                 (void)fputs("\r\033[K", stderr);
         (void)fflush(stderr); /* it is only for the eye */
         p->drawn = false;
-        p->next = 0;
+        if (p->terminal)
+                p->next = 0; /* drawn again at once; plain lines stay rare */
 }

@@ -453,6 +453,26 @@ class Stored(ArchiveCase):
         self.backup("src")
         self.ag("stored", "not-there", status=1, say="not-there")
 
+    def test_the_others_are_looked_at_where_one_cannot_be_read(self):
+        self.backup("src")
+        r = self.ag("stored", "not-there", "src/a.txt", status=1, say="1 could not be read")
+        self.assertIn("src/a.txt  ", r.out)
+
+    def test_json_tells_each_file(self):
+        name = self.backup("src")
+        with open(os.fsencode(self.path("src")) + b"/new\xff", "w") as f:
+            f.write("never seen")
+        r = self.ag("stored", "--json", "src", "not-there", status=1)
+        told = {o["path"]: o for o in map(json.loads, r.out.splitlines())}
+        self.assertEqual(told["src/a.txt"]["name"], name)
+        self.assertEqual(told["src/a.txt"]["archive"], json.loads(self.ag("show", "--json", name).out)["id"])
+        self.assertTrue(told["src/a.txt"]["as"].endswith("/src/a.txt"))
+        self.assertIs(told["src/a.txt"]["stored"], True)
+        self.assertIs(told["src/new\ufffd"]["stored"], False)
+        self.assertEqual(base64.b64decode(told["src/new\ufffd"]["path_base64"]), b"src/new\xff")
+        self.assertIs(told["not-there"]["stored"], None)
+        self.assertIn("No such file", told["not-there"]["error"])
+
     def test_where_nothing_was_compared_nothing_may_be_deleted(self):
         self.backup("src")
         os.mkdir(self.path("none"))
@@ -594,6 +614,21 @@ class Verify(ArchiveCase):
         os.unlink(path)
         r = self.ag("verify", status=1)
         self.assertIn(os.path.basename(path), r.out)
+
+    def test_json_tells_each_archive_and_what_is_wrong(self):
+        one, two = self.backup("src", message="one"), self.backup("src", message="two")
+        told = [json.loads(line) for line in self.ag("verify", "--json").out.splitlines()]
+        self.assertEqual([(o["name"], o["result"], o["damage"]) for o in told], [(one, "good", []), (two, "good", [])])
+        held = json.loads(self.ag("show", one, "--json").out)["volumes"]
+        self.flip(os.path.join(self.data, "store", held[0]["object"]))
+        for words in ([], ["--data"]):
+            told = [json.loads(line) for line in self.ag("verify", "--json", *words, status=1).out.splitlines()]
+            self.assertEqual([(o["name"], o["result"]) for o in told], [(one, "damaged"), (two, "good")])
+            self.assertIn(held[0]["object"], [d["object"] for d in told[0]["damage"]])
+        at = [p for p in self.objects() if "/manifests/" in p and json.loads(self.ag("show", two, "--json").out)["id"] in p]
+        os.unlink(at[0])
+        told = json.loads(self.ag("verify", "--json", "--repair", two).out)
+        self.assertEqual((told["result"], told["repaired"]), ("good", True))
 
     def test_without_an_archive_there_is_nothing_to_verify(self):
         self.ag("init")

@@ -81,12 +81,16 @@ class Pages(CliCase):
     def test_every_key_of_the_json_is_explained(self):
         self.keys()
         self.write("f", "text")
-        self.backup("f")
+        name = self.backup("f")
         self.ag("backup", "--detach", "-m", "later", "f", status=4)
         explained = set(re.findall(r"[a-z][a-z0-9_]+", "\n".join(re.findall(r"^\.BR? (.*)", page("autoglacier-json.5"), re.M))))
         for words in (["list", "--json"], ["status", "--json"], ["show", "--json", "latest"], ["cost", "--json"],
-                      ["cost", "--json", "latest"], ["status", "--json"]):
-            self.assertEqual(keys_of(json.loads(self.ag(*words).out)) - explained, set(), words)
+                      ["cost", "--json", "latest"], ["files", "--json", name], ["find", "--json", "f"],
+                      ["stored", "--json", "f"], ["verify", "--json"]):
+            told = [json.loads(self.ag(*words).out)] if words[0] in ("list", "status", "show", "cost") else \
+                [json.loads(line) for line in self.ag(*words).out.splitlines()]
+            self.assertNotEqual(told, [])
+            self.assertEqual(keys_of(told) - explained, set(), words)
 
     def test_exit_statuses_stand_in_the_page(self):
         part = page("autoglacier.1").split(".SH EXIT STATUS\n", 1)[1].split("\n.SH ", 1)[0]

@@ -19,7 +19,7 @@ class Usage(CliCase):
             self.assertIn(name, self.commands())
 
     def test_help_and_version_come_on_stdout_with_status_0(self):
-        for words in (["help"], ["--help"], ["-h"], ["--version"], ["-V"]):
+        for words in (["help"], ["--help"], ["-h"], ["help", "--help"], ["--version"], ["-V"]):
             r = self.ag(*words)
             self.assertEqual(r.err, "")
             self.assertNotEqual(r.out, "")
@@ -71,6 +71,15 @@ class Usage(CliCase):
         for words in (["list", "x"], ["show", "x", "y"], ["status", "x"], ["umount", "a", "b"], ["stop", "x"]):
             self.ag(*words, status=2, say="too many arguments")
 
+    def test_an_option_that_would_be_passed_over_is_wrong_usage(self):
+        for words in (["init", "--passphrase"], ["init", "--bits", "4096"], ["init", "--passphrase-file", "f"],
+                      ["verify", "--repair", "--key", "k"], ["verify", "--json", "--key", "k"],
+                      ["show", "--json", "--log", "latest"], ["stored", "--json", "-q", "f"], ["decrypt", "-k", "k", "-o", "-", "f"],
+                      ["restore", "--as-of", "2026-11-28", "--cancel", "f"], ["restore", "--as-of", "2026-11-28", "--max", "x", "f"],
+                      ["restore", "--as-of", "yesterday", "f"], ["restore", "--tier", "fast", "latest"]):
+            self.ag(*words, status=2, say="--help tells more")
+        self.assertEqual(os.listdir(self.home), [])
+
     def test_options_may_stand_anywhere_and_end_at_two_dashes(self):
         self.keys()
         self.write("-m", "a file named like an option")
@@ -103,6 +112,24 @@ class Usage(CliCase):
                                    text=True)
             self.assertEqual(r.returncode, 1, words)
             self.assertIn("No space left on device", r.stderr)
+
+    def test_what_is_said_without_a_terminal_goes_into_no_file(self):
+        self.keys()
+        self.write("f", "text")
+        r = subprocess.run("exec '%s' backup -m alone f <&- >&- 2>&-" % Programs.cli, shell=True, env=self.environment(),
+                           cwd=self.folder)
+        self.assertEqual(r.returncode, 1)  # its name could not be printed
+        for folder, _, names in os.walk(self.home):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as f:
+                    self.assertNotIn(b"autoglacier: backup", f.read(), name)
+        self.ag("verify", "--data")
+
+    def test_looking_at_a_new_set_up_makes_no_file_anywhere(self):
+        for words in (["status"], ["status", "--json"], ["list"], ["config"]):
+            self.ag(*words)
+        self.assertEqual(os.listdir(self.home), [])
+        self.assertEqual(os.listdir(self.folder), ["home"])
 
     def test_a_reader_that_goes_away_is_no_crash(self):
         self.keys()
