@@ -12,7 +12,10 @@
  * other programs work with the same set-up. Nothing is printed, no signal handler is set, the
  * process is never ended. Callbacks come in the calling thread. Functions that can fail return 0 or
  * a negative errno value and put a sentence into `error` (NULL allowed). Strings that a function
- * gives away are freed with agl_free(). The set-up is the one of the program: CONFIG.json, its data
+ * gives away are freed with agl_free(). A pointer is NULL only where that is said, and what comes
+ * back through one (ret, ret_archive) is untouched on failure. A child that was forked while calls
+ * were going on holds their locks until it execs or ends, and must not call anything here. The
+ * set-up is the one of the program: CONFIG.json, its data
  * folder, AUTOGLACIER_HOME and the XDG variables count. libautoglacier(3) tells more.
  *
  * Structs that a caller fills begin with their size, so that programs built today go on working:
@@ -59,7 +62,8 @@ struct agl_list;
 size_t agl_list_count(const struct agl_list *l);
 /* Borrowed until the list changes; NULL behind the end. */
 const char *agl_list_get(const struct agl_list *l, size_t i);
-/* Copies the path; relative ones begin at the working directory. 0 or -ENOMEM. */
+/* Copies the path; relative ones begin at the working directory. 0, -ENOMEM, or -EINVAL where it is
+ * empty. */
 int agl_list_add(struct agl_list *l, const char *path);
 /* The paths behind it move up. */
 void agl_list_remove(struct agl_list *l, size_t i);
@@ -78,7 +82,8 @@ struct agl_job {
         size_t size;
         const char *description;
         const char *const *files, *const *globs; /* end with NULL; NULL: none */
-        const char *config; /* JSON dictionary laid over the configuration; NULL: none */
+        const char *config; /* JSON dictionary laid over the configuration; NULL: none. Relative
+                               paths in it begin at the working directory */
         unsigned flags;
         /* May change the list before anything is read. Not 0: the job fails, nothing is archived.
          */
@@ -91,7 +96,7 @@ struct agl_job {
 /* Ends when the store has confirmed every byte. 0 stored; 1 with warnings or without some of it:
  * each is told to `message` at the end; -EINVAL the job, the configuration or the hook is wrong;
  * -ENODATA no file was picked; -EAGAIN it waits for something (a disk, the network): kept, a mount
- * or the next command goes on with it. ret_archive (NULL allowed): its name. */
+ * or the next command goes on with it. ret_archive (NULL allowed): its name, also with -EAGAIN. */
 int agl_backup(
         struct agl *a, const struct agl_job *job, char **ret_archive, struct agl_error *error);
 /* A saved job, by name or file: autoglacier-job(5). Only progress, cancel, message and ctx of
@@ -106,7 +111,8 @@ struct agl_archive {
         int64_t created, stored; /* nanoseconds since 1970 UTC; 0: not yet */
         uint64_t files, bytes, stored_bytes, warnings;
 };
-/* Oldest first. Not 0 from `each` ends it and is returned. Strings are borrowed for the call. */
+/* Oldest first; none at all is 0. Not 0 from `each` ends it and is returned. Strings are borrowed
+ * for the call. */
 int agl_archives(struct agl *a, int (*each)(void *ctx, const struct agl_archive *archive),
         void *ctx, struct agl_error *error);
 

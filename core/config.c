@@ -262,14 +262,15 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
 static int read_config(struct config *c, bool must_exist, struct err *e)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int q = io_read_file(AT_FDCWD, c->file, 1 * MiB, &b, e);
+        struct err why = {0};
+        int q = io_read_file(AT_FDCWD, c->file, 1 * MiB, &b, &why);
         struct stat st;
         if (q == -ENOENT && lstat(c->file, &st) == 0) /* where it leads may be an unmounted disk */
                 return err_set(e, -EINVAL, "%s is a link that leads nowhere", c->file);
         if (q == -ENOENT && !must_exist)
                 return 0;
         if (q < 0)
-                return q;
+                return err_set(e, q, "%s", why.text);
         c->exists = true;
         return parse_text(c, &(struct source){buf_str(&b), c->file, b.len, 1, true}, e);
 }

@@ -187,6 +187,8 @@ static int check_whole(struct reading *r)
                         "%s: the job names nothing to archive: it needs files, list_of_globs or a "
                         "gather_hook",
                         j->file);
+        if (j->checksum && !j->changed_only)
+                return wrong(r, "checksum", "says how changed_only looks, which is not there");
         return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "io.h"
 #include "job.h"
 
+#include <jansson.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -44,8 +45,9 @@ int library_error(int code, const struct err *e, struct agl_error *ret)
 
 int library_take(void *to, size_t len, const void *from, struct err *e)
 {
-        size_t n;
-        memcpy(&n, from, sizeof n);
+        size_t n = 0;
+        if (from)
+                memcpy(&n, from, sizeof n);
         if (n < sizeof n || n > 64 * KiB)
                 return err_set(e, -EINVAL, "the struct does not begin with its size");
         memset(to, 0, len);
@@ -98,6 +100,8 @@ AGL_API const char *agl_list_get(const struct agl_list *l, size_t i)
 
 AGL_API int agl_list_add(struct agl_list *l, const char *path)
 {
+        if (!path || !*path) /* it would be the working directory, whole */
+                return -EINVAL;
         if (l->n + 1 >= l->cap) {
                 size_t cap = MAX((size_t)64, l->cap * 2);
                 char **v = reallocarray(l->v, cap, sizeof *v);
@@ -181,12 +185,17 @@ static void say(const struct call *k, const char *text)
 /* The job's own configuration, as a file would have it. */
 static int load_config(struct call *k, struct err *e)
 {
+        const char *own = k->job.config;
         _cleanup_buf_ struct buf text = BUF_INIT;
         _cleanup_free_ char *cwd = getcwd(NULL, 0);
         _cleanup_free_ char *name = cwd ? io_join(cwd, "CONFIG") : NULL;
-        if (!k->job.config)
+        json_auto_t *o = NULL;
+        if (!own)
                 return config_load(k->a->config_file, &k->config, e);
-        buf_addf(&text, "{\"CONFIG\": %s\n}", k->job.config);
+        int q = config_json(own, strlen(own), "CONFIG", &o, e);
+        if (q < 0)
+                return q;
+        buf_addf(&text, "{\"CONFIG\": %s\n}", own);
         if (buf_oom(&text) || !name)
                 return err_oom(e);
         const struct config_overlay over = {buf_str(&text), text.len, name, "CONFIG", false};
@@ -206,7 +215,8 @@ static int open_engine(struct call *k, const struct config *config, struct err *
 
 static int add_path(void *ctx, const char *path, struct err *e)
 {
-        return agl_list_add(ctx, path) < 0 ? err_oom(e) : 0;
+        int q = agl_list_add(ctx, path);
+        return q == -EINVAL ? err_set(e, q, "the name of a file is empty") : q < 0 ? err_oom(e) : 0;
 }
 
 static int add_glob(struct call *k, const char *pattern, struct err *e)
@@ -244,6 +254,8 @@ static int order(struct call *k, struct err *e)
                 return err_set(e, -EINVAL, "a backup needs a description");
         if (k->job.flags & ~(AGL_CHANGED | AGL_CHECKSUM))
                 return err_set(e, -EINVAL, "there is no flag %#x", k->job.flags);
+        if (k->job.flags == AGL_CHECKSUM)
+                return err_set(e, -EINVAL, "AGL_CHECKSUM says how AGL_CHANGED looks; give both");
         if (k->job.flags & AGL_CHANGED)
                 return engine_backup_changed(k->engine, k->job.description, files,
                         k->job.flags & AGL_CHECKSUM, &k->id, e);
@@ -395,6 +407,8 @@ AGL_API int agl_backup(
 static int run_saved(struct call *k, const char *job, const struct agl_job *with, struct err *e)
 {
         int q = with ? library_take(&k->job, sizeof k->job, with, e) : 0;
+        if (q == 0 && (!job || !*job))
+                return err_set(e, -EINVAL, "the name of a job is empty");
         if (q < 0 || (q = job_load(job, k->a->config_file, &k->saved, e)) < 0 ||
                 (q = open_engine(k, k->saved->config, e)) < 0 ||
                 (q = engine_job(k->engine, k->saved, k->job.description, &k->id, e)) < 0)

@@ -34,7 +34,11 @@ static int look_begin(struct look *l, const struct agl *a, struct err *e)
         if (q == -ENOENT)
                 return err_set(e, q, "nothing has been archived yet: there is no data folder %s",
                         l->config->data);
-        return q < 0 ? q : engine_catalog(l->engine, &l->catalog, e);
+        if (q == 0)
+                q = engine_catalog(l->engine, &l->catalog, e);
+        if (q == 0) /* what was wrong and did not matter is not what a caller's function returns */
+                *e = (struct err){0};
+        return q;
 }
 
 /* ---- archives ---- */

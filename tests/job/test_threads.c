@@ -215,6 +215,56 @@ static void struct_without_its_size_is_refused(void **state)
         agl_close(a);
 }
 
+static void job_that_would_be_something_else_is_refused(void **state)
+{
+        const struct home *h = *state;
+        const char *files[] = {h->file, NULL}, *nameless[] = {h->file, "", NULL};
+        const struct agl_job job = {.size = sizeof job, .description = "x", .files = files};
+        struct agl_job wrong[] = {job, job, job, job, job, job, job};
+        wrong[0].config = "{\"COMPRESSION\": \"zstd\",\n}"; /* would count as none */
+        wrong[1].config = "{";
+        wrong[2].config = "";
+        wrong[3].config = "{}, \"other\": {}";
+        wrong[4].files = nameless; /* would be the whole working directory */
+        wrong[5].flags = AGL_CHECKSUM;
+        wrong[6].description = NULL;
+        struct agl *a = NULL;
+        struct agl_error e;
+        int archives = 0;
+        assert_int_equal(agl_open(NULL, &a, &e), 0);
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+                assert_int_equal(agl_backup(a, &wrong[i], NULL, &e), -EINVAL);
+        assert_int_equal(agl_backup(a, NULL, NULL, &e), -EINVAL);
+        assert_int_equal(agl_run(a, "", NULL, NULL, &e), -EINVAL);
+        assert_int_equal(agl_backup(a, &wrong[0], NULL, &e), -EINVAL);
+        assert_non_null(strstr(e.text, "CONFIG:2"));
+        assert_int_equal(agl_archives(a, count_archive, &archives, &e), 0);
+        assert_int_equal(archives, 0);
+        agl_close(a);
+}
+
+static int end_with_minus_7(void *ctx, const struct agl_archive *a)
+{
+        (void)a;
+        ++*(int *)ctx;
+        return -7;
+}
+
+static void what_a_function_of_the_caller_returns_is_not_explained_with_something_else(void **state)
+{
+        const struct home *h = *state;
+        const char *files[] = {h->file, NULL};
+        struct agl *a = NULL;
+        struct agl_error e;
+        int n = 0;
+        assert_int_equal(agl_auto_glacier(files, NULL, "x", &e), 0);
+        assert_int_equal(agl_open(NULL, &a, &e), 0);
+        assert_int_equal(agl_archives(a, end_with_minus_7, &n, &e), -7);
+        assert_int_equal(n, 1);
+        assert_null(strstr(e.text, "CONFIG.json"));
+        agl_close(a);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -224,6 +274,8 @@ int main(void)
                 T(what_is_missing_is_told_and_the_rest_stored),
                 T(restore_replaces_nothing_unless_told_to),
                 T(struct_without_its_size_is_refused),
+                T(job_that_would_be_something_else_is_refused),
+                T(what_a_function_of_the_caller_returns_is_not_explained_with_something_else),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
