@@ -67,7 +67,9 @@ static size_t split_tail(const char *s, size_t len)
                 unsigned char ch = (unsigned char)s[len - n];
                 if ((ch & 0xc0) == 0x80)
                         continue;
-                size_t need = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : ch >= 0xc0 ? 2 : 1;
+                if (ch < 0xc2 || ch > 0xf4) /* no character begins with it */
+                        return 0;
+                size_t need = ch >= 0xf0 ? 4 : ch >= 0xe0 ? 3 : 2;
                 return need > n ? n : 0;
         }
         return 0;
@@ -146,5 +148,10 @@ int control_write(struct control *c, const char *data, size_t len, struct err *e
 int control_release(struct control *c, struct err *e)
 {
         /* Without text nothing happens: `touch`, blanks, or the help text written back. */
-        return c->committed ? c->actions.seal(c->actions.ctx, e) : 0;
+        if (!c->committed)
+                return 0;
+        /* the rest of a character that never came: seen, since nobody can be told any more */
+        if (!all_blank(buf_str(&c->held), c->held.len))
+                (void)take_text(c, "\xef\xbf\xbd", 3, NULL); /* too much is logged */
+        return c->actions.seal(c->actions.ctx, e);
 }

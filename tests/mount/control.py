@@ -169,6 +169,13 @@ class Writers(MountCase):
         m.wait("stored")
         self.assertIn("cut at 1,024", m.text("log"))
 
+    def test_half_a_character_at_the_end_is_seen(self):
+        m = self.m
+        m.write("staged", "bytes")
+        self.assertEqual(m.sh("printf 'caf\\303' > .commit"), (0, ""))
+        m.wait("stored")  # the description is whole when the file was released
+        self.assertEqual(m.text("description"), "caf\ufffd")
+
     def test_a_freed_name_can_be_used_at_once_by_the_next_writer(self):
         """After a rename onto `.commit` the kernel must not go on with the file that was renamed."""
         m = self.m
@@ -316,7 +323,7 @@ class Refusals(MountCase):
     def test_what_is_no_text_is_einval(self):
         m = self.mount()
         m.write("file", "x")
-        for bad in (b"\xff\xfe", b"a\0b", b"\xc3\x28", b"\xed\xa0\x80"):
+        for bad in (b"\xff\xfe", b"a\0b", b"\xc3\x28", b"\xed\xa0\x80", b"bad\xff", b"bad\xc0", b"bad\xf5"):
             self.assertEqual(m.refusal(bad), "EINVAL", bad)
         self.assertIn("UTF-8", m.read(".commit"))
 
