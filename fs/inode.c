@@ -4,6 +4,7 @@
 #include "exclude.h"
 #include "notifier.h"
 
+#include <fcntl.h>
 #include <time.h>
 
 #define BUCKETS 16384u
@@ -106,6 +107,7 @@ static struct inode *add(struct mount *m, const struct inode_found *f)
         i->ino = f->st->st_ino;
         i->type = f->st->st_mode & S_IFMT;
         i->view = f->view;
+        atomic_init(&i->generation, f->generation);
         struct inode **b = bucket(t, i->dev, i->ino);
         i->next_hash = *b;
         *b = i;
@@ -114,12 +116,47 @@ static struct inode *add(struct mount *m, const struct inode_found *f)
         return i;
 }
 
-/* On a loaded machine lookups can be faster than the kernel is in forgetting. It forgets nothing of
- * a folder in which it waits for us: so this is short. */
-static void brake(const struct inode_table *t)
+/* ---- descriptors ----
+ *
+ * Each entry that the kernel knows takes one, so where they are short it is told to forget entries,
+ * by a thread that may be behind. It forgets nothing of a folder in which it waits for us: so waits
+ * are short. */
+
+static void wait_for_room(long ns)
 {
-        if (atomic_load(&t->n) > t->crowded_at + t->crowded_at / 2) /* woken early: as good */
-                (void)nanosleep(&(struct timespec){.tv_nsec = CLOCK_NSEC / 200}, NULL);
+        (void)nanosleep(&(struct timespec){.tv_nsec = ns}, NULL); /* woken early: as good */
+}
+
+int inode_open(struct mount *m, int dirfd, const char *name, int flags, mode_t mode)
+{
+        int fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
+        for (int tries = 0; fd < 0 && errno == EMFILE && tries < 250; tries++) {
+                notifier_relieve(m->notifier);
+                wait_for_room(CLOCK_NSEC / 500);
+                fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
+        }
+        return fd;
+}
+
+/* On a loaded machine lookups can be faster than the kernel is in forgetting. */
+static void make_room(struct mount *m)
+{
+        const struct inode_table *t = m->inodes;
+        if (!inode_table_crowded(t))
+                return;
+        notifier_relieve(m->notifier);
+        if (atomic_load(&t->n) > t->crowded_at + t->crowded_at / 2)
+                wait_for_room(CLOCK_NSEC / 200);
+}
+
+/* ---- what lookups find ---- */
+
+/* Found in the live tree: what came back from a frozen one lives again. Found through a handle of a
+ * frozen folder, or before it came back: it stays what it is. */
+static void set_generation(struct inode *i, unsigned generation)
+{
+        if ((int)(generation - atomic_load(&i->generation)) > 0)
+                atomic_store(&i->generation, generation);
 }
 
 struct inode *inode_get(struct mount *m, const struct inode_found *f)
@@ -136,18 +173,14 @@ struct inode *inode_get(struct mount *m, const struct inode_found *f)
         }
         if (i) {
                 i->node.lookups++;
-                /* Found in the live tree: what came back from a frozen one lives again. Found
-                 * through a handle of a frozen folder: it stays frozen. */
-                atomic_store(&i->generation, f->generation);
+                set_generation(i, f->generation);
                 set_name(i, f->parent, f->name);
         }
         pthread_mutex_unlock(&t->lock);
         if (known || !i)
                 (void)close(f->fd); /* O_PATH */
-        if (!known && inode_table_crowded(t)) {
-                notifier_relieve(m->notifier);
-                brake(t);
-        }
+        if (!known)
+                make_room(m);
         return i;
 }
 

@@ -38,12 +38,16 @@ struct inode_table;
 struct inode_table *inode_table_new(size_t max_fds);
 void inode_table_free(struct inode_table *t);
 
+/* openat() for whatever the kernel asks for. Without a descriptor left it waits half a second at
+ * most for the kernel to forget entries. */
+int inode_open(struct mount *m, int dirfd, const char *name, int flags, mode_t mode);
+
 /* An entry as a lookup has found it. */
 struct inode_found {
         int fd; /* O_PATH */
         const struct stat *st;
         bool view;
-        unsigned generation; /* of the folder, read before the entry was opened */
+        unsigned generation; /* of the folder, when the entry was opened */
         fuse_ino_t parent;
         const char *name; /* or NULL: it has none */
         const struct fuse_lowlevel_ops *ops;

@@ -1,6 +1,5 @@
 #include "passthrough.h"
 
-#include "notifier.h"
 #include "outside.h"
 #include "passthrough_internal.h"
 #include "staging.h"
@@ -8,7 +7,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 struct inode *passthrough_inode(struct mount *m, fuse_ino_t ino)
 {
@@ -91,27 +89,24 @@ static unsigned generation_of(const struct mount *m, const struct inode *dir)
         return atomic_load(dir->special ? &m->generation : &dir->generation);
 }
 
-/* Without a descriptor left: the kernel is told to forget some by a thread that may be behind. */
-static int open_entry(struct mount *m, int dirfd, const char *name, int nofollow)
+/* If another generation begins meanwhile, what was found may be of either. */
+static int open_entry(
+        struct mount *m, const struct inode *dir, const char *name, unsigned *ret_generation)
 {
-        const struct timespec pause = {.tv_nsec = 2000000};
-        int fd = openat(dirfd, name, O_PATH | nofollow | O_CLOEXEC);
-        for (int tries = 0; fd < 0 && errno == EMFILE && tries < 250; tries++) {
-                notifier_relieve(m->notifier);
-                (void)nanosleep(&pause, NULL); /* a shorter one is as good */
-                fd = openat(dirfd, name, O_PATH | nofollow | O_CLOEXEC);
+        for (;;) {
+                *ret_generation = generation_of(m, dir);
+                int fd = inode_open(m, dir->fd, name, O_PATH | O_NOFOLLOW, 0);
+                if (generation_of(m, dir) == *ret_generation)
+                        return fd;
+                base_closep(&fd);
         }
-        return fd;
 }
 
 int passthrough_lookup(
         struct mount *m, struct inode *dir, const char *name, struct fuse_entry_param *ret)
 {
-        struct inode_found f = {.view = dir->view,
-                .generation = generation_of(m, dir),
-                .parent = passthrough_ino(m, dir),
-                .name = name};
-        f.fd = open_entry(m, dir->fd, name, O_NOFOLLOW);
+        struct inode_found f = {.view = dir->view, .parent = passthrough_ino(m, dir), .name = name};
+        f.fd = open_entry(m, dir, name, &f.generation);
         return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 
@@ -121,7 +116,7 @@ int passthrough_unnamed(struct mount *m, struct inode *dir, int fd, struct fuse_
                 .generation = generation_of(m, dir), .parent = passthrough_ino(m, dir)};
         char proc[PROC_PATH];
         passthrough_proc(fd, proc);
-        f.fd = open_entry(m, AT_FDCWD, proc, 0);
+        f.fd = inode_open(m, AT_FDCWD, proc, O_PATH, 0);
         return f.fd < 0 ? errno : entry_of(m, &f, ret);
 }
 
@@ -135,7 +130,7 @@ int passthrough_show(
 int passthrough_view(struct mount *m, int dirfd, const char *name, fuse_ino_t parent,
         struct fuse_entry_param *ret)
 {
-        int fd = openat(dirfd, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+        int fd = inode_open(m, dirfd, name, O_PATH | O_NOFOLLOW, 0);
         return fd < 0 ? errno : passthrough_show(m, fd, name, parent, ret);
 }
 

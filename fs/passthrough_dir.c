@@ -38,7 +38,7 @@ void pt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         char proc[PROC_PATH];
         passthrough_proc(i->fd, proc); /* "." would ask for the right to search it */
         struct creds c = i->view ? creds_take(req) : (struct creds){0}; /* see open_backing() */
-        int fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = inode_open(mount_of(req), AT_FDCWD, proc, O_RDONLY | O_DIRECTORY, 0);
         int q = fd < 0 ? errno : 0;
         creds_back(&c);
         DIR *d = fd < 0 ? NULL : fdopendir(fd);

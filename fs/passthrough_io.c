@@ -35,8 +35,7 @@ int passthrough_fd(const struct fuse_file_info *fi)
  * kernel has said: the same handle also writes back what a shared mapping changed, in its place. */
 static int backing_flags(int flags)
 {
-        return (flags & ~(O_APPEND | O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY)) |
-               O_CLOEXEC;
+        return flags & ~(O_APPEND | O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY);
 }
 
 static bool writes(int flags)
@@ -79,13 +78,14 @@ static void end_handle(struct mount *m, struct inode *i, struct fuse_file_info *
  * opened as the caller too. */
 static int open_backing(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
+        struct mount *m = mount_of(req);
         char proc[PROC_PATH];
         passthrough_proc(i->fd, proc);
         struct creds c = fi->flags & O_TRUNC || i->view ? creds_take(req) : (struct creds){0};
-        int fd = open(proc, backing_flags(fi->flags));
+        int fd = inode_open(m, AT_FDCWD, proc, backing_flags(fi->flags), 0);
         int q = fd < 0 ? errno : 0;
         creds_back(&c);
-        return q ? q : make_handle(mount_of(req), i, fd, fi);
+        return q ? q : make_handle(m, i, fd, fi);
 }
 
 void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -119,7 +119,7 @@ static int open_new(fuse_req_t req, const struct inode *dir, const char *name, m
         bool unnamed = is_unnamed(flags);
         mode = passthrough_mode(req, dir, mode);
         struct creds c = creds_take(req);
-        int fd = openat(dir->fd, unnamed ? "." : name,
+        int fd = inode_open(mount_of(req), dir->fd, unnamed ? "." : name,
                 backing_flags(flags) | (flags & O_EXCL) | (unnamed ? 0 : O_CREAT | O_NOFOLLOW),
                 mode);
         int q = fd < 0 ? errno : 0;

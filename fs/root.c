@@ -75,8 +75,8 @@ void root_frozen(struct mount *m)
         if (root_open(m, &e) < 0)
                 fuse_session_exit(
                         m->session); /* without its top folder nothing could be right any more */
-        /* Afterwards: a lookup in between finds something new and takes it for old, which is mended
-         * by the next one. The other way round something frozen would be taken for new. */
+        /* Afterwards: a lookup in between finds nothing, since nothing is there yet, and one that
+         * began before looks again. The other way round something frozen would be taken for new. */
         atomic_fetch_add(&m->generation, 1);
         notifier_forget_all(m->notifier);
 }

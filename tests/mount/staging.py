@@ -458,6 +458,19 @@ class Descriptors(MountCase):
                 os.close(fd)
         self.refused("ENODATA", m.commit)
 
+    def test_what_is_opened_goes_before_what_is_only_known(self):
+        m = self.limited()
+        for k in range(240):
+            m.write("f%d" % k, "text")
+        files = [open(m.path("f0")) for _ in range(280)]
+        self.assertEqual([f.read() for f in files], ["text"] * 280)
+        for f in files:
+            f.close()
+        self.assertEqual(len(os.listdir(m.point)), 244)
+        folders = [os.open(m.point, os.O_RDONLY) for _ in range(280)]
+        for d in folders:
+            os.close(d)
+
     def test_many_staged_files_do_with_few_descriptors(self):
         """6,000 entries are staged, listed, looked at and archived."""
         m = self.limited()
