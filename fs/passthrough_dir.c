@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 
-/* The root's own names come after the entries of the disk, under offsets that no filesystem uses.
- */
+/* The root's own names come after the entries of the disk. No filesystem has an entry at such an
+ * offset, but the last one's next may be the greatest there is. */
 #define EXTRA_OFFSET (INT64_MAX - 64)
 
 struct folder {
@@ -143,7 +143,7 @@ static int list_real(struct listing *l, struct folder *f)
                         f->held = readdir(f->d);
                 if (!f->held)
                         return errno;
-                off_t next = f->held->d_off;
+                off_t next = MIN(f->held->d_off, EXTRA_OFFSET);
                 bool hidden = l->dir->special && root_is_reserved(f->held->d_name);
                 int q = hidden ? 0 : put_real(l, f->held, next);
                 if (q)

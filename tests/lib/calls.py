@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
@@ -34,6 +35,23 @@ def look(path):
     """What must be alike; a folder's size is the filesystem's own business."""
     st = os.lstat(path)
     return [oct(st.st_mode), st.st_uid, st.st_gid, st.st_nlink, 0 if stat.S_ISDIR(st.st_mode) else st.st_size, st.st_rdev]
+
+
+def names_in_steps(path, size):
+    """What a folder holds, read in steps of at most so many bytes."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    buf = ctypes.create_string_buffer(size)
+    out = []
+    try:
+        while (n := check(LIBC.getdents64(fd, buf, size))) > 0:
+            at = 0
+            while at < n:
+                length = int.from_bytes(buf.raw[at + 16:at + 18], sys.byteorder)
+                out.append(os.fsdecode(buf.raw[at + 19:at + length].split(b"\0")[0]))
+                at += length
+    finally:
+        os.close(fd)
+    return sorted(out)
 
 
 def whole(top="."):

@@ -13,7 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from calls import link_open  # noqa: E402
+from calls import link_open, names_in_steps  # noqa: E402
 from mount import MountCase, Programs, main, until  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -273,6 +273,17 @@ class Calls(MountCase):
         for folder in ("archives", "jobs", "archives/" + archive, "archives/" + archive + "/files"):
             self.refused(why, os.open, m.path(folder), os.O_TMPFILE | os.O_RDWR)
             self.refused("EPERM" if why == "EROFS" else why, link_open, fd, m.path(folder, "named"))
+
+    def test_folders_read_in_small_steps_show_every_name_once(self):
+        m = self.m
+        for k in range(6):
+            m.write("some name %d" % k)
+            m.write("d/some name %d" % k)
+        for folder in (".", "d", "archives"):
+            path = m.path(folder)
+            wanted = sorted(os.listdir(path) + [".", ".."])
+            for size in range(64, 600, 8):
+                self.assertEqual(names_in_steps(path, size), wanted, (folder, size))
 
     def test_statfs_is_that_of_the_disk_below(self):
         a, b = os.statvfs(self.m.point), os.statvfs(self.m.data)
