@@ -84,7 +84,7 @@ static int spawn(struct child *c, int out, int err)
         if (q == 0)
                 q = set_attributes(&attr);
         if (q == 0)
-                q = posix_spawn(
+                q = posix_spawnp(
                         &c->pid, c->p->argv[0], &files, &attr, (char *const *)c->p->argv, env);
         posix_spawnattr_destroy(&attr);
         posix_spawn_file_actions_destroy(&files);

@@ -2,7 +2,7 @@
  *
  * Floor 2. The program gets a process group of its own, default signal handling, an empty signal
  * mask and only three descriptors. When its time is over or a callback fails, the whole group is
- * ended: SIGTERM, and SIGKILL two seconds later. Not here: shells, search paths. Any thread; the
+ * ended: SIGTERM, and SIGKILL two seconds later. Not here: shells. Any thread; the
  * callbacks come in the calling thread. Memory does not grow with what the program prints. */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "err.h"
 
 struct child_params {
-        const char *const *argv; /* NULL-terminated; argv[0] is a path */
+        const char *const *argv; /* NULL-terminated; argv[0] is a path, or looked for in PATH */
         const char *const *env;  /* NULL-terminated "KEY=value" beside our own; NULL allowed */
         int in_fd;               /* its standard input; -EBADF: nothing to read */
         int64_t limit_ns;        /* 0: none */

@@ -2,41 +2,17 @@
 
 #include "io.h"
 #include "own_mount.h"
+#include "unmount.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-/* A program, with inherited descriptors closed; its exit status, or -errno. */
-static int run(const char *const argv[], bool quiet)
-{
-        pid_t pid = fork();
-        if (pid < 0)
-                return -errno;
-        if (pid == 0) {
-                int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-                if (quiet && null >= 0) {
-                        (void)dup2(null, 1); /* if not, it talks */
-                        (void)dup2(null, 2);
-                }
-                execvp(argv[0], (char *const *)argv);
-                _exit(127);
-        }
-        int status;
-        while (waitpid(pid, &status, 0) < 0)
-                if (errno != EINTR)
-                        return -errno;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
 
 static int clear_dead(const char *path, struct err *e)
 {
         if (!own_mount_is_dead(path))
                 return 0;
-        const char *const argv[] = {"fusermount3", "-u", "-z", path, NULL};
-        (void)run(argv, true); /* what counts is whether it answers now */
+        (void)unmount_dead(path, NULL); /* what counts is whether it answers now */
         if (own_mount_is_dead(path))
                 return err_set(e, -ENOTCONN,
                         "%s is a dead mount that cannot be cleared; try: fusermount3 -u -z %s",

@@ -5,6 +5,7 @@
 #include "io.h"
 #include "mountd.h"
 #include "own_mount.h"
+#include "unmount.h"
 #include "words.h"
 
 #include <libgen.h>
@@ -62,7 +63,7 @@ static void say_pending(struct cli *cli)
 
 static int unmount(struct cli *cli, const struct mountd *m, const struct target *t, struct err *e)
 {
-        int q = t->dead ? mountd_detach(t->path, e) : mountd_unmount(t->path, e);
+        int q = t->dead ? unmount_dead(t->path, e) : unmount_path(t->path, e);
         if (q < 0)
                 return q;
         if (t->dead)

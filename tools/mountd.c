@@ -9,8 +9,6 @@
 #include <jansson.h>
 #include <limits.h>
 #include <signal.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define LOOK_NS (CLOCK_NSEC / 20)
@@ -107,60 +105,4 @@ bool mountd_wait_pid(pid_t pid, unsigned seconds)
                 nap();
         }
         return true;
-}
-
-/* The exit status, what it printed to stderr in `said`. */
-static int run_quietly(const char *const argv[], struct buf *said)
-{
-        int fds[2], status = -1;
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        pid_t pid = fork();
-        if (pid == 0) {
-                (void)dup2(fds[1], STDERR_FILENO); /* if not, it talks */
-                (void)execvp(argv[0], (char *const *)argv);
-                _exit(127);
-        }
-        (void)close(fds[1]); /* the child's */
-        char chunk[512];
-        ssize_t n;
-        while (pid > 0 && (n = read(fds[0], chunk, sizeof chunk)) > 0)
-                buf_add(said, chunk, (size_t)n);
-        (void)close(fds[0]); /* only read */
-        if (pid < 0 || waitpid(pid, &status, 0) < 0)
-                return -errno;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-static int unmount_with(
-        const char *const helper[], const char *mountpoint, int flags, struct err *e)
-{
-        _cleanup_buf_ struct buf said = BUF_INIT;
-        if (geteuid() == 0 && umount2(mountpoint, UMOUNT_NOFOLLOW | flags) == 0)
-                return 0;
-        int q = run_quietly(helper, &said);
-        if (q == 0)
-                return 0;
-        if (q == 127 || q < 0)
-                return err_set(
-                        e, -ENOENT, "cannot run fusermount3; is the package fuse3 installed?");
-        if (strstr(buf_str(&said), "busy"))
-                return err_set(e, -EBUSY,
-                        "%s is in use: a program has a file or its working folder there; `fuser "
-                        "-vm "
-                        "%s` tells which",
-                        mountpoint, mountpoint);
-        return err_set(e, -EIO, "cannot unmount %s: %s", mountpoint, buf_str(&said));
-}
-
-int mountd_unmount(const char *mountpoint, struct err *e)
-{
-        const char *const helper[] = {"fusermount3", "-u", "--", mountpoint, NULL};
-        return unmount_with(helper, mountpoint, 0, e);
-}
-
-int mountd_detach(const char *mountpoint, struct err *e)
-{
-        const char *const helper[] = {"fusermount3", "-u", "-z", "--", mountpoint, NULL};
-        return unmount_with(helper, mountpoint, MNT_DETACH, e);
 }

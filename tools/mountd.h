@@ -26,8 +26,3 @@ bool mountd_wait_pid(pid_t pid, unsigned seconds);
 /* The folder on which a program of `data` that was killed has left its mount; NULL if there is
  * none. The caller frees it. */
 int mountd_find_dead(const char *data, char **ret, struct err *e);
-
-/* Unmounts with fusermount3, or umount where that is not there. -EBUSY: something uses it. */
-int mountd_unmount(const char *mountpoint, struct err *e);
-/* The same for a mount whose program is gone: whatever uses it has only errors from it. */
-int mountd_detach(const char *mountpoint, struct err *e);
