@@ -205,15 +205,20 @@ static int retry_get(
 struct listing {
         store_list_fn each;
         void *ctx;
-        char *last; /* the last name that was delivered */
-        bool told;  /* what went wrong is the caller's own, not the store's */
+        char *last;   /* the last name that was delivered */
+        bool again;   /* a try before this one delivered names up to `last` */
+        bool jumbled; /* names do not come in order: what was delivered cannot be told by `last` */
+        bool told;    /* what went wrong is the caller's own, not the store's */
 };
 
 static int list_once(void *ctx, const char *name, const struct store_state *st, struct err *e)
 {
         struct listing *l = ctx;
-        if (l->last && strcmp(name, l->last) <= 0)
+        bool later = !l->last || strcmp(name, l->last) > 0;
+        if (l->again && !later)
                 return 0;
+        l->again = false;
+        l->jumbled = l->jumbled || !later;
         free(l->last);
         if (!(l->last = strdup(name)))
                 return err_oom(e);
@@ -231,8 +236,9 @@ static int retry_list(
         int q;
         do {
                 why = (struct err){0};
+                l.again = l.last != NULL;
                 q = store_list(inner_of(s), prefix, list_once, &l, &why);
-        } while (!l.told && again(s, &n, &q, &why));
+        } while (!l.told && !l.jumbled && again(s, &n, &q, &why));
         free(l.last);
         return give(q, &why, e);
 }

@@ -3,8 +3,8 @@
  * Floor 4. Tries again after -EAGAIN and -EBUSY (the service has too much to do), with full jitter
  * (backoff.h) and what the service asked for; up to `tries` times, then the error comes out and the
  * caller waits longer, visibly. Nothing else is tried again. A listing that broke goes on after the
- * last name that was delivered, for which the store inside must list in order. The flag of
- * store_control ends the waiting at once. Any thread, as the store inside. */
+ * last name that was delivered, where the names came in order; otherwise its error comes out. The
+ * flag of store_control ends the waiting at once. Any thread, as the store inside. */
 #pragma once
 
 #include "store.h"

@@ -15,6 +15,7 @@ static struct err err;
 /* ---- a store that fails as it is told ---- */
 
 struct script {
+        bool jumbled;  /* lists come in no order */
         int codes[32]; /* what calls return, in order; 0 ends it: from then on they work */
         int64_t wait_ns;
         atomic_uint calls;
@@ -83,10 +84,11 @@ static int fake_list(
         struct store *s, const char *prefix _unused_, store_list_fn each, void *ctx, struct err *e)
 {
         const struct store_state st = {.size = 1};
+        bool jumbled = ((struct fake *)s)->script->jumbled;
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 int q = i == 2 ? answer(s, e) : 0;
                 if (q == 0)
-                        q = each(ctx, names[i], &st, e);
+                        q = each(ctx, names[jumbled ? i ^ 1 : i], &st, e);
                 if (q != 0)
                         return q;
         }
@@ -210,6 +212,22 @@ static void a_listing_that_broke_tells_each_name_once(void **state _unused_)
         store_close(s);
 }
 
+static void a_listing_in_no_order_is_told_whole_or_not_tried_again(void **state _unused_)
+{
+        struct script k = {.jumbled = true};
+        struct store *s = make(&k);
+        struct seen v = {0};
+        assert_int_equal(store_list(s, "", see, &v, E), 0);
+        assert_string_equal(v.names, "badc");
+        struct script broken = {.jumbled = true, .codes = {-EAGAIN}};
+        struct store *b = make(&broken);
+        struct seen w = {0};
+        assert_int_equal(store_list(b, "", see, &w, E), -EAGAIN);
+        assert_string_equal(w.names, "ba");
+        store_close(b);
+        store_close(s);
+}
+
 static int refuse(
         void *ctx, const char *name _unused_, const struct store_state *st _unused_, struct err *e)
 {
@@ -326,6 +344,7 @@ int main(void)
                 cmocka_unit_test(the_last_request_of_an_upload_is_repeated),
                 cmocka_unit_test(an_upload_that_cannot_be_finished_now_stays),
                 cmocka_unit_test(a_listing_that_broke_tells_each_name_once),
+                cmocka_unit_test(a_listing_in_no_order_is_told_whole_or_not_tried_again),
                 cmocka_unit_test(what_the_reader_of_a_listing_says_is_not_tried_again),
                 cmocka_unit_test(delays_grow_up_to_a_ceiling),
                 cmocka_unit_test(what_the_service_asks_for_is_kept),
