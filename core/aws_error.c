@@ -8,15 +8,32 @@
 
 /* ---- reading ---- */
 
+static const char *first_of(const json_t *o, const char *const *names)
+{
+        const char *v = NULL;
+        for (; *names && !v; names++)
+                v = json_string_value(json_object_get(o, *names));
+        return v;
+}
+
 static void read_json(struct aws_answer *r)
 {
         json_auto_t *o = json_loadb(r->http.body.data, r->http.body.len, 0, NULL);
-        const char *code = json_string_value(json_object_get(o, "code"));
-        const char *message = json_string_value(json_object_get(o, "message"));
-        if (code)
-                (void)snprintf(r->code, sizeof r->code, "%s", code); /* cut where too long */
+        const char *code = first_of(o, (const char *const[]){"code", "Code", "__type", NULL});
+        const char *message = first_of(o, (const char *const[]){"message", "Message", NULL});
+        if (code) /* cut where too long; "namespace#Code" */
+                (void)snprintf(r->code, sizeof r->code, "%s",
+                        strchr(code, '#') ? strchr(code, '#') + 1 : code);
         if (message)
                 (void)snprintf(r->message, sizeof r->message, "%s", message); /* likewise */
+}
+
+static void take_text(const struct buf *b, const char *name, char *out, size_t size)
+{
+        char path[40];
+        (void)snprintf(path, sizeof path, "ErrorResponse/Error/%s", name); /* fits */
+        if (!xml_text(b->data, b->len, startswith(path, "ErrorResponse/"), out, size))
+                (void)xml_text(b->data, b->len, path, out, size); /* or none */
 }
 
 void aws_read_error(struct aws_answer *r)
@@ -25,10 +42,8 @@ void aws_read_error(struct aws_answer *r)
         if (b->len > 0 && b->data[strspn(b->data, " \t\r\n")] == '{') {
                 read_json(r);
         } else if (b->len > 0) {
-                if (!xml_text(b->data, b->len, "Error/Code", r->code, sizeof r->code))
-                        (void)xml_text(b->data, b->len, "ErrorResponse/Error/Code", r->code,
-                                sizeof r->code); /* or none */
-                (void)xml_text(b->data, b->len, "Error/Message", r->message, sizeof r->message);
+                take_text(b, "Code", r->code, sizeof r->code);
+                take_text(b, "Message", r->message, sizeof r->message);
         }
         if (!*r->code && http_header(&r->http, "x-amzn-ErrorType", r->code, sizeof r->code))
                 r->code[strcspn(r->code, ":")] = 0;
@@ -80,6 +95,7 @@ static const struct meaning {
         {"InvalidStorageClass", -EINVAL, ADVICE_CLASS},
         {"InvalidToken", -EPERM, ADVICE_KEY},
         {"LimitExceededException", -EDQUOT, ADVICE_QUOTA},
+        {"MethodNotAllowed", -EOPNOTSUPP, ADVICE_NONE},
         {"MissingAuthenticationTokenException", -EPERM, ADVICE_KEY},
         {"NoLongerSupportedException", -EOPNOTSUPP, ADVICE_NO_VAULTS},
         {"NoSuchBucket", -ENODEV, ADVICE_BUCKET},
@@ -116,9 +132,14 @@ static struct meaning by_status(int status)
 {
         switch (status) {
         case 301:
+        case 302:
+        case 303:
         case 307:
         case 308:
                 return (struct meaning){"", -EPERM, ADVICE_REGION};
+        case 405:
+        case 501:
+                return (struct meaning){"", -EOPNOTSUPP, ADVICE_NONE};
         case 403:
                 return (struct meaning){"", -EACCES, ADVICE_RIGHT};
         case 404:
@@ -168,14 +189,35 @@ static bool their_region(const struct aws_answer *r, char *out, size_t size)
                xml_text(r->http.body.data, r->http.body.len, "Error/Region", out, size) && *out;
 }
 
-static void advise_region(const struct aws *a, const struct aws_answer *r, struct err *e)
+/* Something in front of the service sends everybody on, from http to https for one. */
+static bool elsewhere(const struct aws *a, const struct aws_call *c, const struct aws_answer *r,
+        struct http_endpoint *ret)
+{
+        char where[1024];
+        if (!aws_is_own_endpoint(a) || !http_header(&r->http, "Location", where, sizeof where) ||
+                http_endpoint_parse(where, ret, NULL) < 0)
+                return false;
+        size_t n = c->subhost ? strlen(c->subhost) : 0;
+        if (n > 0 && strncmp(ret->host, c->subhost, n) == 0 && ret->host[n] == '.')
+                memmove(ret->host, ret->host + n + 1, strlen(ret->host + n + 1) + 1);
+        return true;
+}
+
+static void advise_region(
+        const struct aws *a, const struct aws_call *c, const struct aws_answer *r, struct err *e)
 {
         char region[64];
+        struct http_endpoint there;
         if (their_region(r, region, sizeof region))
                 err_hint(e,
                         "it is in the region %s, not %s: put \"REGION_NAME\": \"%s\" into the "
                         "configuration",
                         region, aws_region(a), region);
+        else if (elsewhere(a, c, r, &there))
+                err_hint(e,
+                        "it sends us on to %s://%s; if that is the service's address, put it into "
+                        "ENDPOINT_URL",
+                        there.scheme, there.host);
         else
                 err_hint(e,
                         "it is in another region than %s: put the right REGION_NAME into the "
@@ -224,7 +266,7 @@ static void advise(const struct aws *a, const struct aws_call *c, const struct a
                 advise_keys(k, c, source, e);
                 break;
         case ADVICE_REGION:
-                advise_region(a, r, e);
+                advise_region(a, c, r, e);
                 break;
         case ADVICE_CLOCK:
                 err_hint(e, "this machine's clock is wrong; set it (timedatectl set-ntp true)");

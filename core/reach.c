@@ -18,6 +18,7 @@ struct probe {
         void *ctx;
         uint8_t content[32];
         char name[64]; /* of the object in the storage class, which is never finished */
+        bool sums;     /* the service tells checksums of what it has */
 };
 
 static void say(const struct probe *p, enum reach_result r, const char *fmt, ...) _printf_(3, 4);
@@ -66,15 +67,64 @@ static int send(struct probe *p, struct store_upload *u, uint8_t tree[32], struc
         return store_put_part(u, &part, e);
 }
 
-static int count_part(void *ctx, const struct store_had *h _unused_, struct err *e _unused_)
+static int look_at_part(void *ctx, const struct store_had *h, struct err *e _unused_)
 {
-        ++*(unsigned *)ctx;
+        ((struct probe *)ctx)->sums = h->hashed != STORE_HASH_NONE;
         return 0;
 }
 
 static bool none_wanted(void *ctx _unused_, const char *name _unused_, const char *token _unused_)
 {
         return false;
+}
+
+static void say_uploads(const struct probe *p, bool tells, bool lists)
+{
+        if (tells)
+                say(p, REACH_OK,
+                        "volumes can be sent in their storage class, and an upload be resumed");
+        else
+                say(p, REACH_WARNING,
+                        "volumes can be sent in their storage class, but the service does not tell "
+                        "what it has of an upload: one that is cut off is sent again from its "
+                        "beginning, so a smaller VOLUME_SIZE costs less");
+        if (tells && !p->sums)
+                say(p, REACH_WARNING,
+                        "it keeps no checksums: each part is sent with its hash, but what became "
+                        "of it is known by its size, until verify --data reads everything");
+        if (!lists)
+                say(p, REACH_WARNING,
+                        "the service does not list unfinished uploads: let a rule of the bucket "
+                        "remove old ones");
+}
+
+/* 1: the service tells what it has of an upload; 0: it does not. */
+static int resumes(struct probe *p, const struct store_new *n, const char *token, struct err *e)
+{
+        struct store_upload *u;
+        int q = store_resume(p->s, n, token, look_at_part, p, &u, e);
+        if (q == -ENOENT) /* it was there a moment ago */
+                return 0;
+        if (q < 0)
+                return q;
+        store_leave(u);
+        return 1;
+}
+
+static int begin_and_send(
+        struct probe *p, const struct store_new *n, char *token, size_t size, struct err *e)
+{
+        struct store_upload *u;
+        uint8_t tree[32];
+        int q = store_begin(p->s, n, &u, e);
+        if (q == -EINVAL)
+                err_hint(e, "does the service have the STORAGE_CLASS of the configuration?");
+        if (q < 0)
+                return q;
+        (void)snprintf(token, size, "%s", store_token(u)); /* shorter than that */
+        q = send(p, u, tree, e);
+        store_leave(u);
+        return q;
 }
 
 /* As a volume goes: begun in its storage class, a part sent, the parts asked for. Then given up, so
@@ -85,26 +135,16 @@ static int can_upload(struct probe *p, struct err *e)
                 .max_size = MiB,
                 .part_size = p->s->traits.part_size,
                 .replace = true};
-        struct store_upload *u;
-        uint8_t tree[32];
-        char token[700];
-        unsigned parts = 0;
-        int q = store_begin(p->s, &n, &u, e);
-        if (q == -EINVAL)
-                err_hint(e, "does the service have the STORAGE_CLASS of the configuration?");
-        if (q < 0)
+        char token[700] = "";
+        int q = begin_and_send(p, &n, token, sizeof token, e);
+        if (q < 0 && !*token)
                 return q;
-        (void)snprintf(token, sizeof token, "%s", store_token(u)); /* longer than any */
-        q = send(p, u, tree, e);
-        store_leave(u);
         if (q == 0)
-                q = store_resume(p->s, &n, token, count_part, &parts, &u, e);
-        if (q == 0)
-                store_leave(u);
+                q = resumes(p, &n, token, e);
         int r = store_sweep(p->s, p->name, none_wanted, NULL, q < 0 ? NULL : e);
-        if (q < 0 || r < 0)
+        if (q < 0 || (r < 0 && r != -EOPNOTSUPP))
                 return q < 0 ? q : r;
-        say(p, REACH_OK, "volumes can be sent in their storage class, and an upload be resumed");
+        say_uploads(p, q == 1, r == 0);
         return 0;
 }
 

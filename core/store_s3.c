@@ -7,8 +7,10 @@
 
 #define ID_FILE   "autoglacier.json"
 #define PART_SIZE (8u * MiB)
-#define MAX_PARTS 10000u
 #define MAX_SIZE  (5 * 1024 * GiB)
+
+/* Of an upload. Services of others may take a tenth of what Amazon takes (OpenStack Swift does). */
+#define OTHERS_PARTS 1000u
 
 /* ---- requests ---- */
 
@@ -30,6 +32,52 @@ static int name_bucket(const struct s3_store *s, int q, struct err *e)
         return q;
 }
 
+/* ---- checksums of S3's kind, which not every service takes ---- */
+
+#define CHECKSUM "x-amz-checksum-"
+
+static size_t without_checksums(const struct aws_call *c, struct sigv4_pair *out)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < c->n_headers; i++)
+                if (!startswith(c->headers[i].name, CHECKSUM))
+                        out[n++] = c->headers[i];
+        return n;
+}
+
+/* Did it refuse them? An answer to HEAD has no words. */
+static bool refuses_checksums(
+        const struct s3_store *s, const struct aws_call *c, int q, const struct aws_answer *a)
+{
+        if (q == 0 || !aws_is_own_endpoint(s->aws) || a->http.status < 400)
+                return false;
+        bool mute = streq(c->method, "HEAD") && (a->http.status == 400 || a->http.status == 501);
+        return strcasestr(a->message, CHECKSUM) ||
+               (mute && atomic_load(&s->checksums) == S3_UNKNOWN);
+}
+
+/* What a part has is checked all the same, by the hash of the payload that is signed. */
+static int do_call(struct s3_store *s, struct aws_call *c, struct aws_answer *a, struct err *e)
+{
+        struct sigv4_pair plain[8];
+        size_t n = c->n_headers <= ARRAY_SIZE(plain) ? without_checksums(c, plain) : c->n_headers;
+        if (n == c->n_headers)
+                return aws_do(s->aws, c, a, e);
+        if (atomic_load(&s->checksums) != S3_NO) {
+                int q = aws_do(s->aws, c, a, e);
+                if (q == 0)
+                        atomic_store(&s->checksums, S3_YES);
+                if (!refuses_checksums(s, c, q, a))
+                        return q;
+        }
+        c->headers = plain;
+        c->n_headers = n;
+        int q = aws_do(s->aws, c, a, e);
+        if (q == 0)
+                atomic_store(&s->checksums, S3_NO);
+        return q;
+}
+
 int s3_do(struct s3_store *s, const struct s3_request *r, struct aws_answer *a, struct err *e)
 {
         _cleanup_buf_ struct buf path = BUF_INIT;
@@ -39,7 +87,7 @@ int s3_do(struct s3_store *s, const struct s3_request *r, struct aws_answer *a, 
         c.path = buf_str(&path);
         c.subhost = s->path_style ? NULL : s->bucket;
         c.control = &s->base.control;
-        int q = aws_do(s->aws, &c, a, e);
+        int q = do_call(s, &c, a, e);
         return q < 0 ? name_bucket(s, q, e) : 0;
 }
 
@@ -218,7 +266,7 @@ int store_s3_new(const struct config *config, const char *url, const char *stora
                 .cold = true,
                 .max_object = MAX_SIZE,
                 .part_size = PART_SIZE,
-                .max_parts = MAX_PARTS,
+                .max_parts = S3_MAX_PARTS,
                 .kind = "s3",
         };
         int q = set_address(s, url, storage_class, e);
@@ -227,6 +275,10 @@ int store_s3_new(const struct config *config, const char *url, const char *stora
         if (q < 0) {
                 s3_close(&s->base);
                 return q;
+        }
+        if (aws_is_own_endpoint(s->aws)) {
+                s->base.traits.max_parts = OTHERS_PARTS;
+                s->base.traits.max_object = OTHERS_PARTS * GiB;
         }
         s->path_style =
                 (config && config->path_style) || needs_path_style(s->bucket, aws_host(s->aws));

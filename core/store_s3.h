@@ -6,9 +6,13 @@
  * STANDARD, so that they can always be read. Names stand below the URL's prefix. No call is tried
  * again here: store_retry.h. Lists are in the order of names' bytes.
  *
+ * What services of others refuse or do not say is done without, and learned once for a store:
+ * conditions, checksums, ListParts (an upload that is resumed is aborted and told as gone), the
+ * length in an answer to HEAD.
+ *
  * Source: Amazon S3 API Reference (CreateMultipartUpload, UploadPart, CompleteMultipartUpload,
  * ListParts, ListMultipartUploads, ListObjectsV2, HeadObject, GetObject, RestoreObject), and what
- * Ceph's gateway does otherwise. */
+ * Ceph's gateway, OpenStack Swift and others do otherwise. */
 #pragma once
 
 #include "store.h"

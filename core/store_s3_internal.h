@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #define S3_INDEX_CLASS "STANDARD"
+#define S3_MAX_PARTS   10000u
 
 /* What is known of the service, learned by asking. */
 enum s3_knows { S3_UNKNOWN, S3_YES, S3_NO };
@@ -21,6 +22,7 @@ struct s3_store {
         bool path_style;
         _Atomic int conditions; /* does it have If-None-Match? enum s3_knows */
         _Atomic int thaws;      /* are its cold classes cold? */
+        _Atomic int checksums;  /* does it take x-amz-checksum-…? */
 };
 
 _unused_ static inline struct s3_store *s3_of(struct store *s)

@@ -96,6 +96,10 @@ int s3_resume(struct store *s, const struct store_new *n, const char *token, sto
         if (!u)
                 return err_oom(e);
         int q = list_parts(u, each, ctx, e);
+        if (q == -EOPNOTSUPP) { /* a service that does not tell: what it has is of no use */
+                (void)s3_abort_upload(s3_of(s), n->name, token, NULL); /* or it stays */
+                q = -ENOENT;
+        }
         if (q != 0) {
                 s3_upload_free(u);
                 return q == -ENOENT ? err_set(e, q, "the upload of %s is gone", n->name) : q;

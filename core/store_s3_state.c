@@ -32,6 +32,12 @@ static bool quoted(const char *text, const char *key, char *out, size_t size)
         return false;
 }
 
+static int64_t parse_date(const char *text)
+{
+        time_t t = curl_getdate(text, NULL);
+        return t < 0 ? 0 : clock_of(t, 0);
+}
+
 void s3_parse_restore(const char *text, struct store_state *st)
 {
         char ongoing[8] = "", expiry[64] = "";
@@ -43,8 +49,7 @@ void s3_parse_restore(const char *text, struct store_state *st)
         }
         st->access = STORE_READY;
         if (quoted(text, "expiry-date", expiry, sizeof expiry)) {
-                time_t t = curl_getdate(expiry, NULL);
-                st->ready_until = t < 0 ? 0 : clock_of(t, 0);
+                st->ready_until = parse_date(expiry);
                 if (st->ready_until && st->ready_until <= clock_now())
                         st->access = STORE_COLD; /* over, and not yet taken away */
         }
@@ -79,7 +84,7 @@ static struct store_state state_of(const struct s3_store *s, const struct http_a
         if (http_header(a, "Content-Length", v, sizeof v))
                 st.size = strtoull(v, NULL, 10);
         if (http_header(a, "Last-Modified", v, sizeof v))
-                st.modified = clock_of(curl_getdate(v, NULL), 0);
+                st.modified = parse_date(v);
         (void)snprintf(st.storage_class, sizeof st.storage_class, "%.31s",
                 http_header(a, "x-amz-storage-class", v, sizeof v) && *v ? v : S3_INDEX_CLASS);
         if (s3_is_cold(s, st.storage_class) || http_header(a, "x-amz-archive-status", v, sizeof v))
@@ -89,6 +94,35 @@ static struct store_state state_of(const struct s3_store *s, const struct http_a
         if (http_header(a, "x-amz-checksum-sha256", v, sizeof v))
                 parse_checksum(v, &st);
         return st;
+}
+
+struct size {
+        const char *name;
+        uint64_t size;
+};
+
+static int take_size(
+        void *ctx, const char *name, const struct store_state *st, struct err *e _unused_)
+{
+        struct size *z = ctx;
+        if (!streq(name, z->name))
+                return 0;
+        z->size = st->size;
+        return 1;
+}
+
+/* Where something on the way keeps the length of what HEAD answers to itself. */
+static int size_from_list(struct s3_store *s, const char *name, uint64_t *ret, struct err *e)
+{
+        struct size z = {.name = name};
+        int q = s3_list(&s->base, name, take_size, &z, e);
+        if (q < 0)
+                return q;
+        if (q == 0)
+                return err_set(
+                        e, -EPROTO, "%s does not say how long %s is", aws_host(s->aws), name);
+        *ret = z.size;
+        return 0;
 }
 
 static int head(struct s3_store *s, const char *name, struct store_state *ret, struct err *e)
@@ -108,9 +142,13 @@ static int head(struct s3_store *s, const char *name, struct store_state *ret, s
         int q = s3_do(s, &r, &a, e);
         if (q == -ENOENT)
                 return err_set(e, -ENOENT, "%s is not in the store %s", name, s->base.url);
-        if (q == 0)
-                *ret = state_of(s, &a.http);
-        return q;
+        if (q < 0)
+                return q;
+        char length[32];
+        *ret = state_of(s, &a.http);
+        return http_header(&a.http, "Content-Length", length, sizeof length)
+                       ? 0
+                       : size_from_list(s, name, &ret->size, e);
 }
 
 /* Services of others have classes with Amazon's names whose objects can be read at once: one byte

@@ -63,7 +63,7 @@ int s3_note_part(struct s3_upload *u, unsigned number, const struct s3_part *par
 
 int s3_check_number(const struct s3_upload *u, unsigned number, struct err *e)
 {
-        if (number >= 1 && number <= u->base.store->traits.max_parts)
+        if (number >= 1 && number <= S3_MAX_PARTS)
                 return 0;
         return err_set(e, -EINVAL, "%s: there is no part %u", u->name, number);
 }

@@ -126,6 +126,8 @@ static int check_whole(struct check *k, const struct catalog_volume *v,
         if (st->hashed == STORE_HASH_TREE) {
                 memcpy(hash, st->hash, sizeof hash);
         } else if (k->store->traits.cold) {
+                if (k->p->sized)
+                        k->p->sized(k->p->ctx);
                 return 0;
         } else {
                 struct err why = {0};

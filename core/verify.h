@@ -33,6 +33,9 @@ struct verify_params {
         /* The store does not say it now: what it says of an object is from `when` (ns), the date of
          * an inventory, or of its own confirmation where no inventory has it yet. NULL allowed. */
         void (*seen)(void *ctx, int64_t when, bool inventory);
+        /* Of an object the store tells its size and no checksum that can be compared, and reading
+         * it is not for nothing: it has that size, no more is known. NULL allowed. */
+        void (*sized)(void *ctx);
         void *ctx;
         const atomic_bool *stop; /* NULL allowed */
 };

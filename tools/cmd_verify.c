@@ -39,6 +39,7 @@ struct check {
         bool repaired; /* its manifest was written again */
         int64_t seen;  /* the oldest word of the store that was gone by, ns; 0: all is from now */
         bool listed;   /* an inventory said so */
+        bool sized;    /* the store keeps no checksums */
 };
 
 static void seen(void *ctx, int64_t when, bool listed)
@@ -48,6 +49,11 @@ static void seen(void *ctx, int64_t when, bool listed)
                 k->seen = when;
                 k->listed = listed;
         }
+}
+
+static void sized(void *ctx)
+{
+        ((struct check *)ctx)->sized = true;
 }
 
 static int ask_inventory(struct store *s, struct err *e)
@@ -193,6 +199,7 @@ static int check_one(struct check *k, const struct catalog_archive *a, struct er
                 .damage = damage,
                 .progress = show,
                 .seen = seen,
+                .sized = sized,
                 .ctx = k,
                 .stop = &cli_stop};
         if ((q = refresh(k, s, a, e)) < 0)
@@ -214,6 +221,8 @@ static void tell_good(const struct check *k, const struct catalog_archive *a)
         else
                 (void)printf("%s: %s\n", a->name,
                         k->keyring ? "every file is as it was archived"
+                        : k->sized ? "the store has what was stored, by its sizes: it keeps no "
+                                     "checksums; verify --data reads everything"
                                    : "the store has what was stored");
 }
 
@@ -235,6 +244,7 @@ static void check_and_tell(struct check *k, const struct catalog_archive *a)
 {
         struct err e = {0};
         k->seen = 0;
+        k->sized = false;
         k->told = 0;
         k->repaired = false;
         if (k->json)

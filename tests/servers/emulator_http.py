@@ -10,6 +10,7 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
 import emulator_faults
+import emulator_others
 import emulator_signature
 from emulator_model import S3_NAMESPACE, ServiceError, scalar_text
 from emulator_request import Request
@@ -134,7 +135,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise ServiceError(403, "AccessDenied", f"not authorized to perform: {operation}")
 
     def perform(self, service, operations, operation, path, query, headers, body):
-        params = service.parameters(operation, path, query, headers, body)
+        lacks = self.server.state.settings["lacks"]
+        emulator_others.refuse(lacks, operation.name, headers)
+        params = emulator_others.ignore(lacks, service.parameters(operation, path, query, headers, body))
         request = Request(operation, params, headers, body)
         method = getattr(operations, operation.name, None)
         if method is None:
@@ -208,7 +211,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("x-amz-request-id", secrets.token_hex(8).upper())
             for key, value in headers.items():
                 self.send_header(key, value)
-            if status != 204:
+            mute = self.command == "HEAD" and "length" in self.server.state.settings["lacks"]
+            if status != 204 and not mute:
                 self.send_header("Content-Length", str(length))
             self.end_headers()
             if self.command != "HEAD":

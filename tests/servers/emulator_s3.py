@@ -24,6 +24,11 @@ def checksum(algorithm, data):
     return base64.b64encode(hashlib.new(algorithm.lower(), data).digest()).decode()
 
 
+def encoded(name):
+    """As Amazon writes names with encoding-type=url: as forms are."""
+    return urllib.parse.quote_plus(name, safe="/*")
+
+
 def check_body(params, headers, body):
     """Content-MD5 and x-amz-checksum-*: returns the checksums that were given and are right."""
     given = headers.get("content-md5")
@@ -359,7 +364,7 @@ class S3:
 
     def list_answer(self, r, after):
         objects, prefixes, last, more = self.list_page(r, after)
-        name = urllib.parse.quote if r.params.get("EncodingType") == "url" else str
+        name = encoded if r.params.get("EncodingType") == "url" else str
         answer = {"Name": r.params["Bucket"], "Prefix": name(r.params.get("Prefix", "")),
                   "MaxKeys": r.params.get("MaxKeys", 1000), "IsTruncated": more,
                   "EncodingType": r.params.get("EncodingType"),

@@ -5,7 +5,7 @@ import secrets
 
 from emulator_model import ServiceError, utc
 from emulator_request import Answer, page
-from emulator_s3 import S3, check_body
+from emulator_s3 import S3, check_body, encoded
 
 ALGORITHMS = ("CRC32", "CRC32C", "SHA1", "SHA256")
 
@@ -75,12 +75,14 @@ class S3Uploads(S3):
         found = [u for u in found if u[0].startswith(r.params.get("Prefix", ""))
                  and (u[:2] > marker if marker[1] else u[0] > marker[0])]
         more, found = len(found) > limit, found[:limit]
+        name = encoded if r.params.get("EncodingType") == "url" else str
         return Answer({
             "Bucket": r.params["Bucket"], "Prefix": r.params.get("Prefix"), "IsTruncated": more,
+            "EncodingType": r.params.get("EncodingType"),
             "MaxUploads": limit, "KeyMarker": marker[0], "UploadIdMarker": marker[1],
-            "NextKeyMarker": found[-1][0] if more else None,
+            "NextKeyMarker": name(found[-1][0]) if more else None,
             "NextUploadIdMarker": found[-1][1] if more else None,
-            "Uploads": [{"Key": key, "UploadId": upload_id, "Initiated": utc(u["started"]),
+            "Uploads": [{"Key": name(key), "UploadId": upload_id, "Initiated": utc(u["started"]),
                          "StorageClass": u["class"]} for key, upload_id, u in found]})
 
     def AbortMultipartUpload(self, r):

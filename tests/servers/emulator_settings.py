@@ -14,5 +14,6 @@ DEFAULTS = {
     "no_vaults": False,         # an account that may not use vaults
     "accept_skew": 900,         # seconds that a request's date may be off
     "clock_skew": 0,            # seconds that this server's clock is ahead (Date, signatures)
+    "lacks": [],                # what another service has not got, see emulator_others.py
     "seed": 1,                  # of the faults that are drawn
 }

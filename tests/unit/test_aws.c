@@ -159,6 +159,16 @@ static void refusals_say_what_to_do(void **state _unused_)
                 {400, "", "{\"code\":\"PolicyEnforcedException\"}", -EDQUOT, "policy"},
                 {503, "", "{\"code\":\"InsufficientCapacityException\"}", -EAGAIN, "standard"},
                 {418, "", "", -EINVAL, "418"},
+                {405, "", "<html><body>Not Allowed", -EOPNOTSUPP, "405"},
+                {501, "", "<Error><Code>NotImplemented</Code></Error>", -EOPNOTSUPP, "NotImpl"},
+                {403, "",
+                        "<e:ErrorResponse xmlns:e='x'><e:Error><e:Code>AccessDenied</e:Code>"
+                        "<e:Message>not you</e:Message></e:Error></e:ErrorResponse>",
+                        -EACCES, "not you"},
+                {400, "", "{\"__type\":\"com.x#ThrottlingException\",\"Message\":\"slower\"}",
+                        -EBUSY, "slower"},
+                {302, "HTTP/1.1 302\r\nLocation: https://elsewhere.example/b\r\n", "", -EPERM,
+                        "another region"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 struct aws_answer a;
@@ -168,6 +178,25 @@ static void refusals_say_what_to_do(void **state _unused_)
                 has(err.text, "cannot do it");
                 has(err.text, cases[i].words);
         }
+}
+
+/* A proxy that sends everybody from http to https says nothing of regions. */
+static void a_redirect_names_the_address(void **state _unused_)
+{
+        static const struct config c = {.region_name = (char *)"us-east-1",
+                .endpoint_url = (char *)"http://s3.example.org"};
+        static const struct aws_call of_bucket = {
+                .what = "do it", .method = "GET", .subhost = "photos"};
+        struct aws *own;
+        struct aws_answer a = {.http = {.status = 301}};
+        assert_int_equal(aws_new(&c, "s3", &own, E), 0);
+        buf_adds(&a.http.head,
+                "HTTP/1.1 301\r\nlocation: https://photos.s3.example.org:8443/x?y\r\n\r\n");
+        assert_int_equal(aws_explain(own, &of_bucket, &a, "the environment", E), -EPERM);
+        has(err.text, "https://s3.example.org:8443;");
+        has(err.text, "ENDPOINT_URL");
+        aws_answer_done(&a);
+        aws_free(own);
 }
 
 static void what_passes_by_itself_is_told_from_what_is_too_much(void **state _unused_)
@@ -352,6 +381,7 @@ int main(void)
                 cmocka_unit_test(a_name_without_end_is_refused),
                 cmocka_unit_test(one_text_is_found),
                 cmocka_unit_test(refusals_say_what_to_do),
+                cmocka_unit_test(a_redirect_names_the_address),
                 cmocka_unit_test(what_passes_by_itself_is_told_from_what_is_too_much),
                 cmocka_unit_test(what_the_service_asks_to_wait_is_read),
                 cmocka_unit_test(an_error_in_a_good_answer_is_found),
