@@ -92,15 +92,18 @@ struct agl_job {
         int (*cancel)(void *ctx); /* asked a few times a second; not 0: it is undone, -ECANCELED */
         void (*message)(void *ctx, const char *text); /* what a program may want to tell */
         void *ctx;
+        unsigned patience; /* seconds that a store is waited for that is away in the middle of it,
+                              then -EAGAIN; 0: without end */
 };
 /* Ends when the store has confirmed every byte. 0 stored; 1 with warnings or without some of it:
  * each is told to `message` at the end; -EINVAL the job, the configuration or the hook is wrong;
- * -ENODATA no file was picked; -EAGAIN it waits for something (a disk, the network): kept, a mount
- * or the next command goes on with it. ret_archive (NULL allowed): its name, also with -EAGAIN. */
+ * -ENODATA no file was picked; -EAGAIN it waits for something (a disk; a store that is away for
+ * longer than `patience`): kept, a mount or the next command goes on with it. ret_archive (NULL
+ * allowed): its name, also with -EAGAIN. */
 int agl_backup(
         struct agl *a, const struct agl_job *job, char **ret_archive, struct agl_error *error);
 /* A saved job, by name or file: autoglacier-job(5). Only progress, cancel, message and ctx of
- * `with` (NULL allowed) count, and its description if there is one. */
+ * `with` (NULL allowed) count, its patience, and its description if there is one. */
 int agl_run(struct agl *a, const char *job, const struct agl_job *with, char **ret_archive,
         struct agl_error *error);
 

@@ -325,6 +325,7 @@ static int execute(struct call *k, struct err *e)
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         pthread_t thread;
         sigset_t all, before;
+        engine_set_patience(k->engine, k->job.patience * CLOCK_NSEC);
         int q = engine_catalog(k->engine, &c, e);
         if (q < 0)
                 return q;

@@ -23,7 +23,7 @@ class Job(ctypes.Structure):
     _fields_ = [('size', ctypes.c_size_t), ('description', ctypes.c_char_p), ('files', ctypes.POINTER(ctypes.c_char_p)),
                 ('globs', ctypes.POINTER(ctypes.c_char_p)), ('config', ctypes.c_char_p), ('flags', ctypes.c_uint),
                 ('gather_hook', HOOK), ('progress', ctypes.c_void_p), ('cancel', ctypes.c_void_p), ('message', TEXT),
-                ('ctx', ctypes.c_void_p)]
+                ('ctx', ctypes.c_void_p), ('patience', ctypes.c_uint)]
 
 
 lib = ctypes.CDLL(os.environ.get('LIBAUTOGLACIER') or ctypes.util.find_library('autoglacier') or 'libautoglacier.so.0')

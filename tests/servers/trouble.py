@@ -14,8 +14,17 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 
 import emulated  # noqa: E402
-from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
+from mount import BUILD, MountCase, PATIENCE, Programs, TOP, main, until  # noqa: E402
 
+# A program that has two seconds for a store that is away.
+PATIENT = """
+import autoglacier as ag, ctypes, sys
+a, e = ctypes.c_void_p(), ag.Error()
+ag.check(ag.lib.agl_open(None, ctypes.byref(a), ctypes.byref(e)), e)
+job = ag.Job(size=ctypes.sizeof(ag.Job), description=b"left", files=ag.strings(sys.argv[1:]), patience=2)
+print(ag.lib.agl_backup(a, ctypes.byref(job), None, ctypes.byref(e)), e.text.decode())
+ag.lib.agl_close(a)
+"""
 
 
 class Trouble(MountCase):
@@ -374,6 +383,21 @@ class GoesOn(Trouble):
         self.left_by_a_backup(m)
         m.wait("stored")
         self.nothing_is_left_over()
+        self.assertEqual(set(self.parts().values()), {1})
+
+    def test_a_program_of_ones_own_waits_as_long_as_it_says(self):
+        m, large = self.machine(), os.path.join(self.folder, "large")
+        self.said(m, status=0)
+        with open(large, "wb") as f:
+            f.write(os.urandom(20 << 20))
+        self.server.behave({"op": "UploadPart", "kind": "503", "skip": 1})
+        r = subprocess.run(["/usr/bin/python3", "-c", PATIENT, large], env=dict(
+            m.environment(), PYTHONPATH=os.path.join(TOP, "doc", "examples"),
+            LIBAUTOGLACIER=os.path.join(BUILD, "core", "libautoglacier.so")), capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertRegex(r.stdout, r"^-11 .*SlowDown")  # EAGAIN
+        self.server.behave()
+        self.said(m, words=("retry", "latest"), status=0)
         self.assertEqual(set(self.parts().values()), {1})
 
     def test_credentials_expire_in_mid_upload(self):
