@@ -126,8 +126,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def with_bucket(self, path, host):
         """The path with the bucket in front, which may stand in the host's name."""
         name = host.rsplit(":", 1)[0]
-        if name.endswith(".localhost"):
-            return "/" + name[:-len(".localhost")] + ("" if path == "/" else path)
+        for end in (".s3.localhost", ".localhost"):
+            if name.endswith(end) and name != "s3.localhost":
+                return "/" + name[:-len(end)] + ("" if path == "/" else path)
         return path
 
     def check_rights(self, user, operation):

@@ -296,6 +296,24 @@ class Classes(Trouble):
             self.assertEqual(f.read(), "text")
 
 
+    def test_the_bucket_in_the_host_name(self):
+        """As with Amazon: every request of a life, among them lists, uploads in parts and thawing."""
+        content = os.urandom(20 << 20)
+        path, out = os.path.join(self.folder, "large (ä)"), os.path.join(self.folder, "to")
+        with open(path, "wb") as f:
+            f.write(content)
+        m = self.machine(ENDPOINT_URL=self.server.url.replace("127.0.0.1", "s3.localhost"), COST_LIMIT=1000,
+                         VAULT="s3://%s/a b+c" % self.bucket)
+        for words in (("init",), ("backup", "-m", "words", path), ("verify",), ("restore", "latest", "--to", out, "--wait"),
+                      ("delete", "--yes", "latest")):
+            self.said(m, words=words, status=0)
+        with open(out + path, "rb") as f:
+            self.assertEqual(f.read(), content)
+        paths = [r["path"] for r in self.server.requests()[self.before:] if r.get("operation")]
+        self.assertFalse([p for p in paths if p.startswith("/" + self.bucket)], paths)
+        self.assertTrue(any(p.startswith("/a%20b%2Bc/archives/") for p in paths), paths)
+
+
 class GoesOn(Trouble):
     """Uploads that are interrupted: no confirmed part is sent again, nothing is left over."""
 
