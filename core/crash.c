@@ -22,4 +22,11 @@ void crash_point(const char *name)
                 getpid(), getenv("AUTOGLACIER_CRASH_STOP") ? SIGSTOP : SIGKILL); /* cannot fail */
 }
 
+unsigned crash_patience(const char *name, unsigned seconds)
+{
+        const char *wanted = getenv(name);
+        unsigned n = wanted ? (unsigned)strtoul(wanted, NULL, 10) : 0;
+        return n > 0 ? MIN(n, seconds) : seconds;
+}
+
 #endif

@@ -1,5 +1,6 @@
 #include "http.h"
 
+#include "crash.h"
 #include "http_internal.h"
 
 #include <arpa/inet.h>
@@ -277,8 +278,9 @@ static void set_transport(struct http *h, CURL *c, const struct http_request *r,
         curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
                 (long)(r->connect_seconds ? r->connect_seconds : CONNECT));
         curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(
-                c, CURLOPT_LOW_SPEED_TIME, (long)(r->stall_seconds ? r->stall_seconds : STALL));
+        curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
+                (long)crash_patience(
+                        "AUTOGLACIER_STALL", r->stall_seconds ? r->stall_seconds : STALL));
         curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
         curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 256L * 1024);
 }

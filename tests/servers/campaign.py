@@ -22,7 +22,9 @@ LONG = bool(os.environ.get("AUTOGLACIER_LONG"))
 SIZE, KILLS, WITHIN = (5 << 30, 30, 7200) if LONG else (72 << 20, 5, 600)
 LIMITS = ({"VOLUME_SIZE": "512MiB", "SPOOL_LIMIT": "1GiB"} if LONG else {"VOLUME_SIZE": "24MiB", "SPOOL_LIMIT": "48MiB"})
 # What the wire does; what the service says of itself is in the tests of the stores.
-KINDS = ["500", "503", "429", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer", "corrupt", "duplicate"]
+KINDS = ["500", "503", "429", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer", "corrupt", "duplicate",
+         "stall"]
+STALL = 5  # seconds; a build without crash points waits so long
 BUCKET = "campaign"
 
 
@@ -46,7 +48,8 @@ class Campaign(MountCase):
                       STORAGE_CLASS="STANDARD", AWS_ACCESS_KEY_ID=emulated.ACCESS_KEY,
                       AWS_SECRET_ACCESS_KEY=emulated.SECRET_KEY)
         env = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
-               "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder}
+               "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder,
+               "AUTOGLACIER_STALL": "2"}  # given up before the emulator cuts it
         return self.data(config, env=env, name=name)
 
     def cli(self, m, *words):
@@ -115,7 +118,7 @@ class Campaign(MountCase):
         for name in ("one", "two"):
             m = self.machine("s3://%s/both" % BUCKET, name).start()
             machines.append(m)
-        self.server.behave({"p": 0.2, "kinds": KINDS})
+        self.server.behave({"p": 0.2, "kinds": KINDS, "seconds": STALL})
         for m in machines[:1] if LONG else machines:
             m.sh("cp -a \"$1\" ./source", top)
             m.commit("through a bad line")
@@ -157,7 +160,7 @@ class Campaign(MountCase):
         glacier = self.client("glacier")
         glacier.create_vault(vaultName=BUCKET)
         top, m = self.sources(), self.machine("glacier://" + BUCKET).start()
-        self.server.behave({"p": 0.2, "kinds": KINDS})
+        self.server.behave({"p": 0.2, "kinds": KINDS, "seconds": STALL})
         m.sh("cp -a \"$1\" ./source", top)
         m.commit("through a bad line")
         self.kill_at([m], "UploadMultipartPart", SIZE // (8 << 20))
