@@ -63,6 +63,12 @@ static void waiting(void *ctx, const struct err *why, unsigned tries _unused_, i
         watch_trouble(ctx, why, wait_ns);
 }
 
+/* Where nobody else would say so: the manifest goes without a sender. */
+static void over(void *ctx)
+{
+        watch_trouble(ctx, NULL, 0);
+}
+
 /* Holds the rate; short naps, so that a stop is seen. */
 static void sending(void *ctx, size_t bytes)
 {
@@ -243,9 +249,11 @@ int watch_start(struct run *r, bool hurry, struct err *e)
         atomic_store(&w->state, (int)s);
         (void)snprintf(w->text, sizeof w->text, "%s", r->a.error); /* said before */
         atomic_store(&w->halt, atomic_load(r->env->stop));
-        store_set_control(r->store,
-                &(struct store_control){
-                        .stop = &w->halt, .sending = sending, .waiting = waiting, .ctx = r});
+        store_set_control(r->store, &(struct store_control){.stop = &w->halt,
+                                            .sending = sending,
+                                            .waiting = waiting,
+                                            .over = over,
+                                            .ctx = r});
         if (start_thread(r) < 0) {
                 catalog_close(steal(w->side));
                 rate_done(&w->rate);

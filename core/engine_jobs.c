@@ -13,7 +13,7 @@
 
 #define LOOK_AGAIN_NS (2 * CLOCK_NSEC)
 #define SWEEP_NS      (60 * CLOCK_NSEC)
-#define CONFIG_NS     (10 * CLOCK_NSEC)
+#define AGAIN_NS      (10 * CLOCK_NSEC)
 
 /* ---- job locks ---- */
 
@@ -92,7 +92,7 @@ static bool is_finished(struct catalog *c, const char *id)
 }
 
 /* Otherwise nobody would know why it stands still. What is stored stays so. */
-static void wait_for_config(struct engine *g, struct catalog *c, const char *id, const char *why)
+static void let_wait(struct engine *g, struct catalog *c, const char *id, const char *why)
 {
         _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
         if (catalog_archive_get(c, id, &a, NULL) < 0 || a.state == ARCHIVE_STORED ||
@@ -100,7 +100,7 @@ static void wait_for_config(struct engine *g, struct catalog *c, const char *id,
                 return;
         if (!streq(a.error, why))
                 (void)catalog_event(c, id, 'e', why, NULL); /* the row tells it too */
-        if (catalog_archive_set_state(c, id, ARCHIVE_WAITING, why, clock_now() + CONFIG_NS, NULL) ==
+        if (catalog_archive_set_state(c, id, ARCHIVE_WAITING, why, clock_now() + AGAIN_NS, NULL) ==
                 0)
                 jobs_changed(g, id);
 }
@@ -111,9 +111,12 @@ static int run_job(struct engine *g, struct catalog *c, const char *id, int lock
 {
         _cleanup_(config_freep) struct config *own = NULL;
         struct err why = {0};
+        bool back = false;
         int q = jobs_config(g, c, id, &own, &why);
+        if (q < 0 && catalog_archive_abort_wanted(c, id, &back, NULL) == 0 && back)
+                q = 0; /* taking it back goes without, as in engine_abort() */
         if (q < 0) {
-                wait_for_config(g, c, id, why.text);
+                let_wait(g, c, id, why.text);
                 err_set(e, q, "%s", why.text);
         }
         if (q == 0)
@@ -277,6 +280,15 @@ static bool went_on(struct catalog *c, const char *id, int q)
         return r == -ENOENT || (r == 0 && !can_go_on(&a, clock_now()));
 }
 
+/* A lock that cannot even be made (a full disk) is no sign of another program, unless the row names
+ * one. */
+static void say_unlockable(struct engine *g, struct catalog *c, const char *id, const char *why)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        if (catalog_archive_get(c, id, &a, NULL) == 0 && a.runner == 0)
+                let_wait(g, c, id, why);
+}
+
 /* Runs every job that can go on and that nobody else runs. True if one was run. */
 static bool look_once(struct engine *g, struct catalog *c)
 {
@@ -286,10 +298,13 @@ static bool look_once(struct engine *g, struct catalog *c)
         bool ran = false;
         for (size_t i = 0; i < k.n && !atomic_load(&g->stop); i++) {
                 int lock;
-                if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
-                        continue; /* its maker or another program has it */
                 struct err why = {0};
-                int q = run_job(g, c, k.ids[i], lock, &why);
+                int q = jobs_lock(g, k.ids[i], &lock, &why);
+                if (q < 0 && q != -EAGAIN)
+                        say_unlockable(g, c, k.ids[i], why.text);
+                if (q < 0)
+                        continue; /* -EAGAIN: its maker or another program has it */
+                q = run_job(g, c, k.ids[i], lock, &why);
                 ran |= q != -EAGAIN && went_on(c, k.ids[i], q);
         }
         return ran;

@@ -103,7 +103,7 @@ struct store_thaw {
         uint64_t len;    /* ignores it. 0: to the end */
 };
 
-/* What a caller has to say while calls run. `sending` and `waiting` come from the thread that is in
+/* What a caller has to say while calls run. The functions come from the thread that is in
  * the call; any may be NULL. */
 struct store_control {
         const atomic_bool *stop; /* true: give up at once with -ECANCELED */
@@ -111,6 +111,8 @@ struct store_control {
         void (*sending)(void *ctx, size_t bytes);
         /* A try failed with `why` and another follows after `wait_ns`. tries: from 1. */
         void (*waiting)(void *ctx, const struct err *why, unsigned tries, int64_t wait_ns);
+        /* What was waited for has got through. */
+        void (*over)(void *ctx);
         void *ctx;
         unsigned tries; /* before it is given up; 0: as many as the store thinks right */
 };

@@ -27,6 +27,8 @@ static struct store_upload *inside(struct store_upload *u)
 /* True: try again, the waiting is over. False: *q is what the caller gets. */
 static bool again(struct store *s, unsigned *n, int *q, struct err *why)
 {
+        if (*q >= 0 && *n > 0 && s->control.over)
+                s->control.over(s->control.ctx);
         if (*q != -EAGAIN && *q != -EBUSY)
                 return false;
         unsigned most = s->control.tries ? s->control.tries : ((struct retry_store *)s)->tries;

@@ -76,9 +76,9 @@ static void a_job_that_only_waits_gives_way_to_another(void **state)
         free(id);
 }
 
-static void a_job_without_a_readable_configuration_says_so_and_waits(void **state)
+/* A job of a program that is gone, made under $T/OTHER.json. */
+static char *job_of_another_configuration(struct home *h)
 {
-        struct home *h = *state;
         struct err e = {0};
         char path[128], other[128], *id;
         home_stage(1);
@@ -92,10 +92,67 @@ static void a_job_without_a_readable_configuration_says_so_and_waits(void **stat
         home_must(engine_backup(second.engine, "small", files, &id, &e), &e);
         home_must(engine_detach(second.engine, id, &e), &e);
         home_close(&second);
+        return id;
+}
+
+static void a_job_without_a_readable_configuration_says_so_and_waits(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        char *id = job_of_another_configuration(h);
         tree_sh("echo '{' > $T/OTHER.json");
         home_must(engine_start(h->engine, &e), &e);
         assert_true(home_wait(h, id, ARCHIVE_WAITING, "OTHER.json"));
         tree_sh("cp $T/CONFIG.json $T/OTHER.json");
+        home_must(engine_retry(h->engine, id, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_STORED, ""));
+        free(id);
+}
+
+static bool is_forgotten(struct home *h, const char *id)
+{
+        struct catalog *c;
+        struct catalog_archive a = {0};
+        struct err e = {0};
+        home_must(engine_catalog(h->engine, &c, &e), &e);
+        int q = catalog_archive_get(c, id, &a, NULL);
+        catalog_archive_done(&a);
+        catalog_close(c);
+        return q == -ENOENT;
+}
+
+/* The wish is in the row: whoever worked on it was killed before it could see it. */
+static void a_job_without_a_readable_configuration_is_taken_back_all_the_same(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        struct catalog *c;
+        char *id = job_of_another_configuration(h);
+        tree_sh("echo '{' > $T/OTHER.json");
+        home_must(engine_catalog(h->engine, &c, &e), &e);
+        home_must(catalog_archive_want_abort(c, id, &e), &e);
+        catalog_close(c);
+        home_must(engine_start(h->engine, &e), &e);
+        for (int64_t end = clock_monotonic() + WITHIN_NS; clock_monotonic() < end;) {
+                if (is_forgotten(h, id))
+                        break;
+                (void)usleep(20000);
+        }
+        assert_true(is_forgotten(h, id));
+        free(id);
+}
+
+static void a_job_whose_lock_cannot_be_made_says_so_and_waits(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        home_stage(1);
+        char *id = home_commit(h);
+        tree_sh("rm -f $T/data/locks/*.lock && mkdir $T/data/locks/$(ls $T/data/staging | grep -v "
+                "-e current -e json).lock");
+        home_must(engine_start(h->engine, &e), &e);
+        assert_true(home_wait(h, id, ARCHIVE_WAITING, "lock file"));
+        tree_sh("rmdir $T/data/locks/*.lock");
         home_must(engine_retry(h->engine, id, &e), &e);
         assert_true(home_wait(h, id, ARCHIVE_STORED, ""));
         free(id);
@@ -328,6 +385,8 @@ int main(int argc, char **argv)
                 T(with_patience_a_service_that_stays_away_is_left_to_others),
                 T(a_job_that_only_waits_gives_way_to_another),
                 T(a_job_without_a_readable_configuration_says_so_and_waits),
+                T(a_job_without_a_readable_configuration_is_taken_back_all_the_same),
+                T(a_job_whose_lock_cannot_be_made_says_so_and_waits),
                 T(taken_back_while_the_service_is_away_it_is_back_at_once),
                 T(taken_back_it_leaves_nothing_in_the_store),
                 T(stored_it_stays_so_while_the_cleaning_up_waits),

@@ -288,6 +288,25 @@ static void who_waits_is_told_why_and_how_long(void **state _unused_)
         store_close(s);
 }
 
+static void count_over(void *ctx)
+{
+        ++*(unsigned *)ctx;
+}
+
+static void who_waits_is_told_once_that_it_is_over(void **state _unused_)
+{
+        struct script k = {.codes = {-EBUSY, -EAGAIN}};
+        struct store *s = make(&k);
+        struct store_state st;
+        unsigned n = 0;
+        store_set_control(s, &(struct store_control){.over = count_over, .ctx = &n});
+        assert_int_equal(store_state(s, "x", &st, E), 0);
+        assert_int_equal(n, 1);
+        assert_int_equal(store_state(s, "x", &st, E), 0); /* at once: nothing is over */
+        assert_int_equal(n, 1);
+        store_close(s);
+}
+
 struct stopping {
         struct store *s;
         struct store_upload *u;
@@ -349,6 +368,7 @@ int main(void)
                 cmocka_unit_test(delays_grow_up_to_a_ceiling),
                 cmocka_unit_test(what_the_service_asks_for_is_kept),
                 cmocka_unit_test(who_waits_is_told_why_and_how_long),
+                cmocka_unit_test(who_waits_is_told_once_that_it_is_over),
                 cmocka_unit_test(a_flag_ends_the_waiting),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
