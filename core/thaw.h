@@ -66,7 +66,8 @@ void thaw_plan_done(struct thaw_plan *p);
 int thaw_plan_make(struct catalog *c, const struct catalog_archive *a, const char *paths,
         size_t paths_len, struct thaw_plan *ret, struct err *e);
 /* The paths as members are named: without "./", "/" at either end, "files/" in front where that is
- * no member; sorted, each once. -ENOENT. The caller frees *ret. */
+ * no member; sorted, each once; none if one of them, like "/", is everything. -ENOENT. The caller
+ * frees *ret. */
 int thaw_paths_plain(struct catalog *c, const char *id, const char *paths, size_t len, char **ret,
         size_t *ret_len, struct err *e);
 

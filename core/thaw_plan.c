@@ -158,7 +158,7 @@ static int plain_path(
                 return err_oom(e);
         for (size_t n = strlen(path); n > 0 && path[n - 1] == '/'; n--)
                 path[n - 1] = 0;
-        int q = catalog_member_by_path(c, id, path, nothing, NULL, e);
+        int q = *path ? catalog_member_by_path(c, id, path, nothing, NULL, e) : 0;
         if (q == -ENOENT && (rest = startswith(path, "files/")) &&
                 catalog_member_by_path(c, id, rest, nothing, NULL, NULL) == 0) {
                 if (!(*ret = strdup(rest)))
@@ -192,7 +192,8 @@ int thaw_paths_plain(struct catalog *c, const char *id, const char *paths, size_
                         k++;
         if (k > 0)
                 qsort(v, k, sizeof *v, by_text);
-        for (size_t i = 0; i < k; i++)
+        bool everything = k > 0 && *v[0] == 0; /* "/" */
+        for (size_t i = 0; i < k && !everything; i++)
                 if (i == 0 || !streq(v[i - 1], v[i]))
                         buf_add(&b, v[i], strlen(v[i]) + 1);
         for (size_t i = 0; i < k; i++)

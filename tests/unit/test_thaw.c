@@ -241,6 +241,10 @@ static void paths_are_taken_as_people_write_them(void **state)
         assert_int_equal(len, 6);
         assert_memory_equal(got, "c\0d/a", 6);
         free(got);
+        static const char top[] = "d/a\0/";
+        home_must(h, thaw_paths_plain(h->catalog, h->a.id, top, sizeof top, &got, &len, &h->e));
+        assert_int_equal(len, 0);
+        free(got);
 }
 
 /* ---- the record ---- */
