@@ -43,6 +43,14 @@ void untar_warn_errno(struct untar *u, const char *what)
         untar_warn(u, e.text);
 }
 
+int untar_cannot_write(struct untar *u, int code, struct err *e)
+{
+        int q = err_errno(e, code, "cannot write %s in %s", buf_str(&u->name), u->params.to);
+        if (code == -ENOSPC || code == -EDQUOT)
+                err_hint(e, "make room there, or restore to another folder");
+        return q;
+}
+
 /* ---- opening ---- */
 
 /* A file made and removed in the target tells what time the filesystem thinks it is, and that it
@@ -119,7 +127,7 @@ static int put(struct untar *u, struct content *c, const uint8_t *data, size_t l
                 return err_set(e, -EIO, "SHA-512 failed");
         int r = io_pwrite_full(c->fd, data, len, c->at);
         if (r < 0)
-                return err_errno(e, r, "cannot write %s", buf_str(&u->name));
+                return untar_cannot_write(u, r, e);
         c->at += len;
         return 0;
 }
@@ -196,7 +204,7 @@ static int fill(
                 return err_set(e, -EIO, "SHA-512 failed");
         /* first: a hole that no filesystem holds is refused before its zeros are counted */
         if (ftruncate(fd, size) < 0)
-                return err_errno(e, -errno, "cannot write %s", buf_str(&u->name));
+                return untar_cannot_write(u, -errno, e);
         int r = copy(u, a, &c, e);
         if (r < 0)
                 return r;
@@ -221,11 +229,11 @@ static int file(struct untar *u, struct archive *a, struct archive_entry *entry,
         struct stat st;
         /* said before the bytes are fetched, not after */
         if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !untar_may_replace(u, name))
-                return untar_exists(u, e);
+                return untar_exists(u, name, e);
         char temp[UNTAR_TEMP_MAX];
         _cleanup_close_ int fd = untar_begin(u, temp);
         if (fd < 0)
-                return err_errno(e, fd, "cannot make %s", buf_str(&u->name));
+                return untar_cannot_write(u, fd, e);
         int r = fill(u, a, entry, fd, e);
         if (r == 0)
                 r = untar_name(u, fd, temp, name, e);

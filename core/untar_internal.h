@@ -63,8 +63,10 @@ int untar_folder(struct untar *u, struct archive_entry *entry, struct err *e);
 /* Whether `name` in the innermost folder may be replaced: not a folder, and either overwriting was
  * asked for or it came out of this tar before. */
 bool untar_may_replace(struct untar *u, const char *name);
-/* -EEXIST in words. */
-int untar_exists(struct untar *u, struct err *e);
+/* -EEXIST in words: `name` in the innermost folder is what is in the way of the member in hand. */
+int untar_exists(struct untar *u, const char *name, struct err *e);
+/* `code` in words: the member in hand cannot be written. */
+int untar_cannot_write(struct untar *u, int code, struct err *e);
 /* Opens a new file in the innermost folder that has no name yet, so that a killed program leaves
  * nothing behind; where the filesystem cannot do that, it is called `temp` (else ""). */
 int untar_begin(struct untar *u, char temp[UNTAR_TEMP_MAX]);

@@ -45,13 +45,13 @@ static int rename_over(struct untar *u, const char *temp, const char *name, stru
                 return 0;
         bool unsupported = errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
         if (!unsupported && errno != EEXIST)
-                return err_errno(e, -errno, "cannot name %s", buf_str(&u->name));
+                return untar_cannot_write(u, -errno, e);
         struct stat st;
         bool there = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
         if (there && !untar_may_replace(u, name))
-                return untar_exists(u, e);
+                return untar_exists(u, name, e);
         if (renameat(dir, temp, dir, name) < 0)
-                return err_errno(e, -errno, "cannot name %s", buf_str(&u->name));
+                return untar_cannot_write(u, -errno, e);
         return 0;
 }
 
@@ -91,10 +91,10 @@ static int place(struct untar *u, const struct link *l, const char *name, struct
         int r = make(u, l, name);
         if (r == -EEXIST) {
                 if (!untar_may_replace(u, name))
-                        return untar_exists(u, e);
+                        return untar_exists(u, name, e);
                 r = replace(u, l, name);
         }
-        return r < 0 ? err_errno(e, r, "cannot name %s", buf_str(&u->name)) : 0;
+        return r < 0 ? untar_cannot_write(u, r, e) : 0;
 }
 
 /* A stick's filesystem holds no links: the files come back all the same. 1: it was left out. */

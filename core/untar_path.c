@@ -43,10 +43,13 @@ bool untar_may_replace(struct untar *u, const char *name)
         return !S_ISDIR(st.st_mode) && (u->params.clash == UNTAR_OVERWRITE || is_ours(u, &st));
 }
 
-int untar_exists(struct untar *u, struct err *e)
+int untar_exists(struct untar *u, const char *name, struct err *e)
 {
-        return err_set(e, -EEXIST, "%s is there already in %s; it was left as it is",
-                buf_str(&u->name), u->params.to);
+        struct stat st;
+        bool folder = fstatat(descent_fd(&u->descent), name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                      S_ISDIR(st.st_mode);
+        return err_set(e, -EEXIST, "%s is there already in %s%s; it was left as it is",
+                buf_str(&u->name), u->params.to, folder ? ", as a folder" : "");
 }
 
 /* ---- leaving ---- */
@@ -166,12 +169,13 @@ static int in_the_way(struct untar *u, const char *name, bool is_member, struct 
         if (is_member && untar_may_replace(u, name))
                 return unlinkat(dir, name, 0) < 0 ? err_errno(e, -errno, "cannot replace %s", name)
                                                   : 0;
-        const char *what = S_ISLNK(st.st_mode) ? "a link" : "not a folder";
+        const char *what = S_ISLNK(st.st_mode) ? "a link, which is not followed" : "not a folder";
         if (is_ours(u, &st))
-                return err_set(e, -EPROTO, "the tar has a member %s below %s, which is %s: refused",
+                return err_set(e, -EPROTO,
+                        "the tar has a member %s, and %s on the way to it is %s: refused",
                         buf_str(&u->name), name, what);
-        return err_set(e, -EEXIST, "cannot write %s: %s in %s is %s, which is not followed",
-                buf_str(&u->name), name, u->params.to, what);
+        return err_set(e, -EEXIST, "cannot write %s: %s in %s is %s", buf_str(&u->name), name,
+                u->params.to, what);
 }
 
 static int enter(struct untar *u, const char *name, bool is_member, struct err *e)
@@ -196,7 +200,7 @@ static int enter(struct untar *u, const char *name, bool is_member, struct err *
         if (made)
                 fd = make(u, name);
         if (fd < 0)
-                return err_errno(e, fd, "cannot open or make the folder of %s", buf_str(&u->name));
+                return untar_cannot_write(u, fd, e);
         _cleanup_close_ int owned = fd;
         int r = descent_push(&u->descent, &owned);
         if (r < 0)

@@ -247,26 +247,24 @@ static int restore(
         return q > 0 ? CLI_WARNINGS : CLI_DONE;
 }
 
-int restore_as_of(struct cli *cli, const char *date)
+int restore_as_of(struct cli *cli, const char *date, struct err *e)
 {
         _cleanup_free_ const char **paths = names(cli);
-        _cleanup_free_ char *to = NULL;
-        const char *given = cli_value(cli, "to");
-        struct err e = {0};
+        _cleanup_free_ char *folder = NULL;
+        const char *to = cli_value(cli, "to");
         int64_t when;
-        if (!paths || asprintf(&to, "as-of-%s", date) < 0)
-                return cli_fail(cli, &(struct err){.code = -ENOMEM});
-        if (as_of_parse(date, &when, &e) < 0)
-                return cli_misuse(cli, "%s", e.text);
-        int q = cli_catalog(cli, false, &e);
-        bool dry = cli_flag(cli, "dry-run"), cold = false;
-        if (q == 0 && !dry)
-                q = is_cold(cli, when, paths, &cold, &e);
+        bool cold = false;
+        if (!paths || (!to && asprintf(&folder, "as-of-%s", date) < 0))
+                return err_oom(e);
+        to = to ? to : folder;
+        if (as_of_parse(date, &when, e) < 0)
+                return cli_misuse(cli, "%s", e->text);
+        int q = cli_catalog(cli, false, e);
+        if (q == 0 && cli_flag(cli, "dry-run"))
+                return look(cli, when, paths, e);
         if (q == 0)
-                q = dry    ? look(cli, when, paths, &e)
-                    : cold ? restore_cold(cli, when, paths, given ? given : to, &e)
-                           : restore(cli, when, paths, given ? given : to, &e);
-        if (q == -EEXIST && !cli_flag(cli, "overwrite"))
-                err_hint(&e, "name another folder with --to, or replace with --overwrite");
-        return q < 0 ? cli_fail(cli, &e) : q;
+                q = is_cold(cli, when, paths, &cold, e);
+        if (q < 0)
+                return q;
+        return cold ? restore_cold(cli, when, paths, to, e) : restore(cli, when, paths, to, e);
 }

@@ -5,5 +5,5 @@
 
 #include "cli.h"
 
-/* An exit status. */
-int restore_as_of(struct cli *cli, const char *date);
+/* A cli_status, or -errno with words. */
+int restore_as_of(struct cli *cli, const char *date, struct err *e);

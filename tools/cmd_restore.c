@@ -62,12 +62,6 @@ static const char **member_paths(const struct cli *cli)
 
 /* ---- what would be done ---- */
 
-struct plan {
-        const char *const *paths;
-        unsigned found, files;
-        uint64_t bytes;
-};
-
 static bool below(const char *path, const char *asked)
 {
         size_t n = strlen(asked);
@@ -76,35 +70,33 @@ static bool below(const char *path, const char *asked)
         return strncmp(path, asked, n) == 0 && (!path[n] || path[n] == '/' || n == 0);
 }
 
-static int count(void *ctx, const struct catalog_member *m)
+struct asked {
+        const char *const *paths; /* NULL: everything */
+        bool any;
+};
+
+static int print_asked(void *ctx, const struct catalog_member *m)
 {
-        struct plan *p = ctx;
-        bool wanted = !p->paths;
-        for (size_t i = 0; p->paths && p->paths[i]; i++)
-                wanted |= below(m->path, p->paths[i]);
+        struct asked *k = ctx;
+        bool wanted = !k->paths;
+        for (size_t i = 0; k->paths && k->paths[i]; i++)
+                wanted |= below(m->path, k->paths[i]);
         if (!wanted || m->type == 'i')
                 return 0;
-        p->found++;
-        p->files += m->type == 'f';
-        p->bytes += m->type == 'f' ? m->size : 0;
-        cli_print(m->path, strlen(m->path));
-        (void)putchar('\n'); /* cli_flush() tells errors */
+        k->any = true;
+        member_path(m->path, '\n');
         return 0;
 }
 
 static int dry_run(
         struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
 {
-        struct plan p = {.paths = paths};
-        char bytes[CLOCK_TEXT_MAX];
-        int q = catalog_members_each(cli->catalog, a->id, true, count, &p, e);
+        struct asked k = {.paths = paths};
+        int q = catalog_members_each(cli->catalog, a->id, true, print_asked, &k, e);
         if (q < 0)
                 return q;
-        clock_bytes_words(p.bytes, bytes);
-        if (p.found > 0) {
-                cli_say(cli, "%s, %s would be restored", WORDS(p.files, "file", NULL), bytes);
+        if (k.any)
                 (void)putchar('\n'); /* cli_flush() tells errors */
-        }
         return thawed_quote(cli, a, &(struct thawed){.paths = paths}, e);
 }
 
@@ -143,6 +135,8 @@ static int restore_cold(
         int q = thawed_restore(cli, a, &t, e);
         if (q == -EDQUOT)
                 err_hint(e, "here that is --max");
+        if (q == -ENOENT)
+                err_hint(e, "autoglacier files %s lists what is in it", a->name);
         return q;
 }
 
@@ -153,12 +147,26 @@ static bool is_price(const char *text)
         return !text || (strtod(text, &end) >= 0 && end != text && !*end);
 }
 
-static int restore(struct cli *cli, const struct catalog_archive *a, const char *const *paths,
-        struct restore_progress *done, struct err *e)
+static int verdict(struct cli *cli, const char *to, const struct restore_progress *done, int status)
+{
+        char bytes[CLOCK_TEXT_MAX], fetched[CLOCK_TEXT_MAX];
+        clock_bytes_words(done->bytes, bytes);
+        clock_bytes_words(done->fetched, fetched);
+        (void)printf("%s\n", to);
+        cli_say(cli, "restored %s, %s (fetched %s)%s%s", WORDS(done->files, "file", NULL), bytes,
+                fetched, status > 0 ? ", with " : "",
+                status > 0 ? WORDS(done->warnings, "warning", NULL) : "");
+        return status > 0 ? CLI_WARNINGS : CLI_DONE;
+}
+
+/* A cli_status or -errno, as those that follow. */
+static int restore_now(
+        struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
 {
         _cleanup_(store_closep) struct store *s = NULL;
         struct keyring *keyring;
         struct work w = {.cli = cli};
+        struct restore_progress done = {0};
         int q = cli_keyring(cli, cli_value(cli, "key"), &keyring, e);
         if (q == 0)
                 q = cli_store(cli, a, &s, e);
@@ -176,11 +184,9 @@ static int restore(struct cli *cli, const struct catalog_archive *a, const char 
                 .stop = &cli_stop};
         cli_catch_signals();
         progress_begin(&w.progress, "restoring");
-        q = restore_run(cli->catalog, s, a, &p, done, e);
+        q = restore_run(cli->catalog, s, a, &p, &done, e);
         progress_clear(&w.progress);
-        if (q >= 0)
-                (void)printf("%s\n", p.to);
-        return q;
+        return q < 0 ? q : verdict(cli, p.to, &done, q);
 }
 
 /* An archive of only what changed is not all there was. */
@@ -195,6 +201,38 @@ static void say_elsewhere(struct cli *cli, const struct catalog_archive *a)
                         "brings all of it",
                         WORDS(r.n_unchanged, "file lies", "files lie"), date);
         catalog_run_done(&r);
+}
+
+static int restore_stored(
+        struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
+{
+        bool cold;
+        int q = is_cold(cli, a, &cold, e);
+        if (q == 0)
+                q = cold ? restore_cold(cli, a, paths, e) : restore_now(cli, a, paths, e);
+        if (q >= 0)
+                say_elsewhere(cli, a);
+        return q;
+}
+
+static int restore_archive(struct cli *cli, struct err *e)
+{
+        _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
+        _cleanup_free_ const char **given = member_paths(cli);
+        const char *const *paths = cli->n_words > 1 ? given : NULL;
+        if (!given)
+                return err_oom(e);
+        int q = cli_archive(cli, cli->words[0], &a, e);
+        if (q == 0)
+                q = check_stored(&a, e);
+        if (q < 0)
+                return q;
+        if (cli_flag(cli, "cancel"))
+                return thawed_cancel(cli, &a, e);
+        if (cli_flag(cli, "dry-run"))
+                return dry_run(cli, &a, paths, e);
+        return import_is_imported(&a) ? restore_imported(cli, &a, paths, e)
+                                      : restore_stored(cli, &a, paths, e);
 }
 
 /* What would be passed over must not look as if it counted. */
@@ -212,54 +250,18 @@ static int check_options(const struct cli *cli)
 
 static int run(struct cli *cli)
 {
+        struct err e = {0};
         if (check_options(cli) != CLI_DONE)
                 return CLI_USAGE;
-        if (cli_value(cli, "as-of"))
-                return restore_as_of(cli, cli_value(cli, "as-of"));
-        if (restore_files_meant(cli))
-                return restore_files(cli);
-        _cleanup_free_ const char **given = member_paths(cli);
-        const char *const *paths = cli->n_words > 1 ? given : NULL;
-        struct catalog_archive a = {0};
-        struct restore_progress done = {0};
-        struct err e = {0};
-        if (!given)
-                return cli_fail(cli, &(struct err){.code = -ENOMEM});
-        bool dry = cli_flag(cli, "dry-run"), cold = false;
-        int q = cli_archive(cli, cli->words[0], &a, &e);
-        if (q == 0)
-                q = check_stored(&a, &e);
-        if (q == 0 && cli_flag(cli, "cancel")) {
-                q = thawed_cancel(cli, &a, &e);
-                catalog_archive_done(&a);
-                return q < 0 ? cli_fail(cli, &e) : CLI_DONE;
-        }
-        bool imported = q == 0 && !dry && import_is_imported(&a);
-        if (q == 0 && !dry && !imported)
-                q = is_cold(cli, &a, &cold, &e);
-        if (q == 0)
-                q = dry        ? dry_run(cli, &a, paths, &e)
-                    : imported ? restore_imported(cli, &a, paths, &e)
-                    : cold     ? restore_cold(cli, &a, paths, &e)
-                               : restore(cli, &a, paths, &done, &e);
-        if (q >= 0 && !dry && !imported)
-                say_elsewhere(cli, &a);
-        catalog_archive_done(&a);
-        if (q == -ENOENT && cold)
-                err_hint(&e, "autoglacier files ARCHIVE lists what is in it");
-        if (q == -EEXIST && !cli_flag(cli, "overwrite"))
-                err_hint(&e, "name another folder with --to, or replace with --overwrite");
-        if (q < 0)
-                return cli_fail(cli, &e);
-        if (dry || cold || imported)
-                return q;
-        char bytes[CLOCK_TEXT_MAX], fetched[CLOCK_TEXT_MAX];
-        clock_bytes_words(done.bytes, bytes);
-        clock_bytes_words(done.fetched, fetched);
-        cli_say(cli, "restored %s, %s (fetched %s)%s%s", WORDS(done.files, "file", NULL), bytes,
-                fetched, q > 0 ? ", with " : "",
-                q > 0 ? WORDS(done.warnings, "warning", NULL) : "");
-        return q > 0 ? CLI_WARNINGS : CLI_DONE;
+        int q = cli_value(cli, "as-of")    ? restore_as_of(cli, cli_value(cli, "as-of"), &e)
+                : restore_files_meant(cli) ? restore_files(cli, &e)
+                                           : restore_archive(cli, &e);
+        if (q == -EEXIST)
+                err_hint(
+                        &e, cli_flag(cli, "overwrite")
+                                    ? "move it away, or name another folder with --to"
+                                    : "name another folder with --to, or replace with --overwrite");
+        return q < 0 ? cli_fail(cli, &e) : q;
 }
 
 const struct cli_command cmd_restore = {

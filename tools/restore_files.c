@@ -98,27 +98,24 @@ static int restore(struct cli *cli, const char *to, const char *const *files,
         return q;
 }
 
-int restore_files(struct cli *cli)
+int restore_files(struct cli *cli, struct err *e)
 {
         size_t n = count_files(cli);
         _cleanup_free_ const char **files = calloc(n + 1, sizeof *files);
         _cleanup_free_ char *folder = default_folder(cli->words[0]);
         const char *to = cli_value(cli, "to");
-        struct err e = {0};
         uint64_t done = 0;
         if (!files || !folder)
-                return cli_fail(cli, &(struct err){.code = -ENOMEM});
+                return err_oom(e);
         if (cli_flag(cli, "dry-run"))
                 return cli_misuse(cli, "--dry-run is for archives in the catalogue");
         for (size_t i = 0; i < n; i++)
                 files[i] = cli->words[i];
         const char *const *paths = (const char *const *)cli->words + n;
         to = to ? to : folder;
-        int q = restore(cli, to, files, *paths ? paths : NULL, &done, &e);
-        if (q == -EEXIST && !cli_flag(cli, "overwrite"))
-                err_hint(&e, "name another folder with --to, or replace with --overwrite");
+        int q = restore(cli, to, files, *paths ? paths : NULL, &done, e);
         if (q < 0)
-                return cli_fail(cli, &e);
+                return q;
         (void)printf("%s\n", to);
         cli_say(cli, "restored %s", WORDS(done, "file", NULL));
         return q > 0 ? CLI_WARNINGS : CLI_DONE;

@@ -7,5 +7,5 @@
 
 /* The first word is a file here, and no path inside an archive follows from that. */
 bool restore_files_meant(const struct cli *cli);
-/* An exit status. */
-int restore_files(struct cli *cli);
+/* A cli_status, or -errno with words. */
+int restore_files(struct cli *cli, struct err *e);

@@ -42,6 +42,20 @@ class Whole(RestoreCase):
         self.ag("restore", "latest", "--to", "to")
         self.identical("src", "to" + self.path("src"))
 
+    def test_what_is_in_the_way_is_named_with_a_way_around(self):
+        self.sh("mkdir -p src/d to; echo x >src/d/f")
+        self.ag("backup", "-m", "words", "src")
+        there = "to" + self.path("src")
+        self.sh(f"mkdir -p {there}/d/f")
+        self.ag("restore", "latest", "--to", "to", status=1, say="as a folder; it was left as it is; name another folder")
+        self.ag("restore", "latest", "--to", "to", "--overwrite", status=1, say="as a folder; it was left as it is; move it away")
+        self.sh(f"rm -r {there}/d; ln -s / {there}/d")
+        self.ag("restore", "latest", "--to", "to", status=1, say="is a link, which is not followed; name another folder")
+        self.sh(f"rm {there}/d; echo mine >{there}/d")
+        self.ag("restore", "latest", self.path("src/d/f"), "--to", "to", "--overwrite", status=1,
+                say="is not a folder; move it away")
+        self.assertEqual(self.sh(f"cat {there}/d"), "mine\n")
+
     @unittest.skipIf(os.geteuid() != 0, "files of others keep their group only for root")
     def test_parts_of_the_system_come_back_identical(self):
         for tree in ("/usr/share/zoneinfo/Europe", "/usr/share/doc/libc6", "/usr/include/linux", "/etc/alternatives"):
