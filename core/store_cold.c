@@ -76,6 +76,8 @@ static bool look(struct cold_store *c, const char *name, struct asked *ret)
                         found = true;
                 } else if (sscanf(line, "forgotten %255s", object) == 1 && streq(object, name)) {
                         found = false;
+                } else if (sscanf(line, "ready %255s", object) == 1 && streq(object, name)) {
+                        ret->ready = ret->at;
                 }
         }
         return found;

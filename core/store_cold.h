@@ -4,8 +4,8 @@
  * been asked for outlives programs, like the service's own memory: every request that a service
  * would charge for is a line of the file `requests` in a folder beside the store inside: "thaw
  * OBJECT TIER OFFSET LEN ASKED READY UNTIL" (times in ns; READY 0: never), "refused OBJECT", "lost
- * OBJECT", "state OBJECT", "get OBJECT OFFSET LEN". A test adds "forgotten OBJECT", which ends what
- * was thawed. */
+ * OBJECT", "state OBJECT", "get OBJECT OFFSET LEN". A test adds "ready OBJECT", which ends the
+ * thawing, and "forgotten OBJECT", which ends what was thawed. */
 #pragma once
 
 #include "base.h"

@@ -10,6 +10,7 @@ import time
 import unittest
 
 from job_case import JobCase
+from cold import HOURS, ColdStore
 from mount import BUILD, TOP, Programs
 
 EXAMPLES = os.path.join(TOP, 'doc', 'examples')
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
 {
         struct agl *a;
         struct agl_error e;
+        setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
         if (argc != 4 || agl_open(NULL, &a, &e) < 0)
                 return 2;
         struct agl_restore r = {.size = sizeof r, .archive = "latest", .to = argv[1], .ask = atoi(argv[2]),
@@ -103,17 +105,9 @@ class Library(JobCase):
             self.assertEqual(f.read(), 'one')
         self.assertIn('none', self.call(program, 'none', to, status=1)[1])
 
-    @staticmethod
-    def thaws(store):
-        try:
-            with open(store + '.cold/requests') as f:
-                return len([line for line in f if line.startswith('thaw ')])
-        except FileNotFoundError:
-            return 0
-
     def test_cold_store_is_asked_only_where_that_was_said(self):
-        store = os.path.join(self.folder, 'cold')
-        self.configure(VAULT=f'cold:delay=1/dir:{store}')
+        store = ColdStore(os.path.join(self.folder, 'cold'))
+        self.configure(VAULT=store.url('delay=%d' % HOURS))
         self.write('a.sh', 'one')
         r = subprocess.run([Programs.cli, 'backup', '-m', 'x', self.source], env=self.environment(), capture_output=True, text=True)
         if 'VAULT' in r.stderr and r.returncode != 0:
@@ -122,14 +116,18 @@ class Library(JobCase):
         program = self.compile(self.write('thaw.c', THAW))
         to = os.path.join(self.folder, 'back')
         self.assertIn('-66', self.call(program, to, '0', '0', status=1)[1])  # EREMOTE
-        self.assertEqual(self.thaws(store), 0)
+        self.assertEqual(store.asked(), [])
         self.assertIn('-115', self.call(program, to, '1', '0', status=1)[1])  # EINPROGRESS
-        said = self.call(program, to, '1', '1')[0]
-        self.assertIn('thawing', said)
+        p = subprocess.Popen([program, to, '1', '1'], env=self.environment(), stdout=subprocess.PIPE, text=True)
+        while 'thawing' not in (said := p.stdout.readline()):
+            self.assertNotEqual(said, '', 'it ended without a word of thawing')
+        store.thawed()
+        said = p.communicate(timeout=600)[0]
+        self.assertEqual(p.returncode, 0, said)
         self.assertIn('3 of 3', said)
         with open(to + self.path('a.sh')) as f:
             self.assertEqual(f.read(), 'one')
-        self.assertEqual(self.thaws(store), 1)
+        self.assertEqual(len(store.asked()), 1)
 
     def test_scripts_of_the_python_program(self):
         self.write('view.sh', 'one')

@@ -12,20 +12,20 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from cold import HOURS, ColdStore  # noqa: E402
 from mount import MountCase, main, until  # noqa: E402
 
-# The points at which a restore can die, in the order of its life.
-POINTS = ("thaw-intended", "thaw-asked", "thaw-noted", "restore-asked", "restore-thawing", "restore-file", "restore-file:3",
-          "restore-fetched", "restore-checked", "restore-ready")
+# The points at which a restore can die, in the order of its life: before what it asked for is thawed, and after.
+ASKING = ("thaw-intended", "thaw-asked", "thaw-noted", "restore-asked", "restore-thawing")
+FETCHING = ("restore-file", "restore-file:3", "restore-fetched", "restore-checked", "restore-ready")
 
 
 class Restore(MountCase):
     def cold(self, settings="delay=0.4", config=None, name="one"):
         """A mount on a simulated cold store, with an archive of a few files; what they hold is self.want."""
-        store = os.path.join(self.folder, name + "-store")
-        url = "cold:%s/dir:%s" % (settings, store)
-        m = self.mount(config=dict({"VAULT": url}, **(config or {})), name=name)
-        m.requests = store + ".cold/requests"
+        store = ColdStore(os.path.join(self.folder, name + "-store"))
+        m = self.mount(config=dict({"VAULT": store.url(settings)}, **(config or {})), name=name)
+        m.store = store
         rng = random.Random(7)
         self.want = {"photos/2026/%d.jpg" % i: rng.randbytes(200000) for i in range(4)}
         self.want.update({"photos/2025/old.jpg": rng.randbytes(5000), "with blank/a b.txt": b"blank", "none": b""})
@@ -36,11 +36,7 @@ class Restore(MountCase):
         return m
 
     def asked(self, m, kind="thaw"):
-        try:
-            with open(m.requests) as f:
-                return [line.split() for line in f if line.split()[0] == kind]
-        except FileNotFoundError:
-            return []
+        return m.store.asked(kind)
 
     def ask(self, m, text):
         fd = os.open(m.path("archives", m.archive, ".restore"), os.O_WRONLY | os.O_TRUNC)
@@ -127,10 +123,12 @@ class Restore(MountCase):
         self.same(m, *self.want)
 
     def test_asking_twice_asks_the_store_once(self):
-        m = self.cold("delay=1.5")
+        m = self.cold("delay=%d" % HOURS)
         self.ask(m, "all\n")
         self.ask(m, "all\n")
         self.ask(m, "photos\n")
+        until(lambda: m.store.asked(), "the store is asked")
+        m.store.thawed()
         self.wait_restored(m)
         until(lambda: all(r["state"] == "ready" for r in m.info(m.archive)["restores"]), "all are ready")
         self.ask(m, "none\n")
@@ -139,7 +137,7 @@ class Restore(MountCase):
         self.assertEqual(len(m.info(m.archive)["restores"]), 3)
 
     def test_a_restore_can_be_cancelled(self):
-        m = self.cold("delay=300")
+        m = self.cold("delay=%d" % HOURS)
         self.ask(m, "all\n")
         until(lambda: self.asked(m), "the store is asked")
         self.ask(m, "cancel\n")
@@ -164,8 +162,9 @@ class Restore(MountCase):
 
     def test_a_full_disk_keeps_nobody_from_reading_what_is_thawed(self):
         disk = self.disk("disk", "24m")
-        m = self.data(config={"VAULT": "cold:delay=0.2/dir:" + os.path.join(self.folder, "store")})
-        m.requests = os.path.join(self.folder, "store.cold/requests")
+        store = ColdStore(os.path.join(self.folder, "store"))
+        m = self.data(config={"VAULT": store.url("delay=0.2")})
+        m.store = store
         shutil.rmtree(m.home)
         m.home, m.data = disk, os.path.join(disk, "data")
         m.start()
@@ -229,9 +228,9 @@ class Restore(MountCase):
             c.execute("UPDATE restore SET created = created - ?1, ready_until = ready_until - ?1, retry_at = retry_at - ?1", (past,))
             c.execute("UPDATE thaw SET asked = asked - ?1, accepted = accepted - ?1", (past,))
         c.close()
-        with open(m.requests) as f:
+        with open(m.store.path) as f:
             lines = [line.split() for line in f]
-        with open(m.requests, "w") as f:
+        with open(m.store.path, "w") as f:
             for words in lines:
                 if words[0] == "thaw":
                     words[5:] = [str(int(t) - past) for t in words[5:]]
@@ -246,7 +245,7 @@ class Restore(MountCase):
         self.wait_restored(m)
 
     def test_a_thaw_that_the_store_forgets_is_asked_for_again(self):
-        m = self.cold("delay=0.4,lose=1")
+        m = self.cold("delay=0,lose=1")
         self.ask(m, "all\n")
         self.wait_restored(m)
         self.assertEqual((len(self.asked(m)), len(self.asked(m, "lost"))), (2, 1))
@@ -269,16 +268,18 @@ class Restore(MountCase):
     # ---- dying ----
 
     def test_killed_at_every_step_it_ends_without_a_second_request(self):
-        m = self.cold("delay=0.3")
-        for point in POINTS:
+        m = self.cold("delay=%d" % HOURS)
+        for point in ASKING + FETCHING:
             with self.subTest(point):
                 before = len(self.asked(m))
                 m.stop(signal.SIGKILL)
                 m.clean()
                 m.start(AUTOGLACIER_CRASH_AT=point)
-                self.ask_and_die(m)
+                self.ask_and_die(m, before if point in FETCHING else None)
                 m.clean()
                 m.start()
+                until(lambda: len(self.asked(m)) > before, "the store is asked")
+                m.store.thawed()
                 self.wait_restored(m)
                 self.same(m, *self.want)
                 self.assertEqual(len(self.asked(m)) - before, 1, point)
@@ -302,20 +303,22 @@ class Restore(MountCase):
                 self.forget(m)
                 self.assertEqual(asked, 1)
 
-    def ask_and_die(self, m):
+    def ask_and_die(self, m, before):
+        """Where it is to die of what comes afterwards, the store thaws what was asked for; it was asked `before` times."""
         try:
             self.ask(m, "all\n")
         except OSError:
             pass  # it dies while it answers
+        if before is not None:
+            until(lambda: len(self.asked(m)) > before, "the store is asked")
+            m.store.thawed()
         until(lambda: m.process.poll() is not None, "it dies")
 
     def forget(self, m):
         """The store thaws nothing any more, and the restore is over: as if it had never been asked."""
         self.ask(m, "cancel\n")
         until(lambda: m.state(m.archive) == "stored", "it is over")
-        names = {words[1] for words in self.asked(m)}
-        with open(m.requests, "a") as f:
-            f.writelines("forgotten %s\n" % n for n in sorted(names))
+        m.store.forgotten()
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
 #!/usr/bin/python3
 """`restore` and `cost` of the command line on a cold store: the price before, one request, status 4, and a mount that goes on."""
+import contextlib
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+from cold import HOURS, ColdStore  # noqa: E402
 from mount import PATIENCE, MountCase, Programs, main, until  # noqa: E402
 
 
 class Cold(MountCase):
     def cold(self, settings="delay=0.4", config=None):
-        store = os.path.join(self.folder, "store")
-        m = self.data(config=dict({"VAULT": "cold:%s/dir:%s" % (settings, store)}, **(config or {})))
-        m.requests = store + ".cold/requests"
+        self.store = ColdStore(os.path.join(self.folder, "store"))
+        m = self.data(config=dict({"VAULT": self.store.url(settings)}, **(config or {})))
         rng = random.Random(11)
         self.want = {"a/one": rng.randbytes(300000), "a/two": b"two", "b": rng.randbytes(1000)}
         source = os.path.join(self.folder, "source")
@@ -26,18 +28,30 @@ class Cold(MountCase):
         self.cli(m, 0, "backup", "-m", "letters", source)
         return m
 
-    def cli(self, m, status, *words, **env):
-        r = subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(**env), stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE * 2)
-        self.assertEqual(r.returncode, status, r.stdout + r.stderr)
-        return r
+    def begin(self, m, *words, **env):
+        return subprocess.Popen([Programs.cli, *words], cwd=self.folder, env=m.environment(**env), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def asked(self, m, kind="thaw"):
-        try:
-            with open(m.requests) as f:
-                return [line for line in f if line.startswith(kind + " ")]
-        except FileNotFoundError:
-            return []
+    def end(self, p, status):
+        out, err = p.communicate(timeout=PATIENCE * 2)
+        self.assertEqual(p.returncode, status, out + err)
+        return subprocess.CompletedProcess(p.args, p.returncode, out, err)
+
+    def cli(self, m, status, *words, **env):
+        return self.end(self.begin(m, *words, **env), status)
+
+    def asked(self):
+        return self.store.asked()
+
+    def restores(self, m):
+        """What becomes of each."""
+        return [r["state"] for r in json.loads(self.cli(m, 0, "show", "latest", "--json").stdout)["restores"]]
+
+    def it_expires(self, m):
+        """For the store and for the catalogue."""
+        self.store.forgotten()
+        with contextlib.closing(sqlite3.connect(os.path.join(m.data, "catalog.db"), timeout=PATIENCE)) as db, db:
+            db.execute("UPDATE restore SET ready_until = created")
 
     def find(self, folder):
         found = {}
@@ -58,7 +72,7 @@ class Cold(MountCase):
         return found
 
     def test_tree_of_several_cold_archives_comes_back_as_it_was(self):
-        m = self.cold()
+        m = self.cold("delay=%d" % HOURS)
         source = os.path.join(self.folder, "source")
         os.makedirs(os.path.join(source, "a", "nothing", "in it"))
         os.chmod(os.path.join(source, "a", "nothing"), 0o555)
@@ -73,11 +87,12 @@ class Cold(MountCase):
             os.utime(path, ns=(0, 1600000000123456789 + len(path)))
         self.cli(m, 0, "backup", "-c", "-m", "changed", source)
         self.cli(m, 4, "restore", "--as-of", "2100-01-01", "--to", "back", source)
-        self.assertEqual(len(self.asked(m)), 2)
+        self.assertEqual(len(self.asked()), 2)
+        self.store.thawed()
         self.cli(m, 0, "restore", "--as-of", "2100-01-01", "--to", "back", "--wait", source)
         self.assertEqual(self.find("back"), self.want)
         self.assertEqual(self.folders(os.path.join(self.folder, "back", self.top)), self.folders(source))
-        self.assertEqual(len(self.asked(m)), 2)
+        self.assertEqual(len(self.asked()), 2)
 
     def test_dry_run_tells_the_price_and_asks_nothing(self):
         m = self.cold()
@@ -85,24 +100,25 @@ class Cold(MountCase):
         self.assertRegex(r.stdout, "fetches .* to be thawed")
         self.assertIn("bulk       ready after 12 h to 48 h", r.stdout)
         self.assertIn("USD", r.stdout)
-        self.assertEqual(self.asked(m), [])
+        self.assertEqual(self.asked(), [])
         self.cli(m, 1, "restore", "latest", "no/such/path", "--dry-run")
 
     def test_it_waits_or_ends_with_status_four_and_asks_once(self):
-        m = self.cold("delay=2")
+        m = self.cold("delay=%d" % HOURS)
         r = self.cli(m, 4, "restore", "latest", "--to", "out")
         self.assertIn("accepted", r.stderr)
         self.assertEqual(self.find("out"), {})
+        self.store.thawed()
         r = self.cli(m, 0, "restore", "latest", "--to", "out", "--wait", "--tier", "bulk")
         self.assertIn("asked for before", r.stderr)
         self.assertIn("fetched", r.stderr)
         self.assertEqual(r.stdout, "out\n")
         self.assertEqual(self.find("out"), self.want)
-        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(self.asked()), 1)
         r = self.cli(m, 1, "restore", "latest", "--to", "out")
         self.assertIn("is there already", r.stderr)
         self.cli(m, 0, "restore", "latest", "--to", "out", "--overwrite")
-        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(self.asked()), 1)
 
     def test_without_room_in_the_folder_nothing_is_asked(self):
         m = self.cold()
@@ -110,7 +126,7 @@ class Cold(MountCase):
         r = self.cli(m, 1, "restore", "latest", "--to", os.path.join(small, "out"), "--wait")
         self.assertIn("needs 301 kB", r.stderr)
         self.assertIn("has room for", r.stderr)
-        self.assertEqual(self.asked(m), [])
+        self.assertEqual(self.asked(), [])
 
     def test_what_is_in_the_way_is_told_before_anything_is_asked(self):
         m = self.cold()
@@ -121,7 +137,7 @@ class Cold(MountCase):
         r = self.cli(m, 1, "restore", "latest", "--to", "out", "--wait")
         self.assertIn("is there already", r.stderr)
         self.assertIn("--overwrite", r.stderr)
-        self.assertEqual(self.asked(m), [])
+        self.assertEqual(self.asked(), [])
         self.cli(m, 0, "restore", "latest", "--to", "out", "--wait", "--overwrite")
         self.assertEqual(self.find("out"), self.want)
 
@@ -130,21 +146,24 @@ class Cold(MountCase):
         self.cli(m, 0, "genkeys", "--bits", "2048", "other.pem", "other.pub")
         r = self.cli(m, 1, "restore", "latest", "--to", "out", "--key", "other.pem", "--wait")
         self.assertIn("other.pem does not open", r.stderr)
-        self.assertEqual(self.asked(m), [])
+        self.assertEqual(self.asked(), [])
         self.assertIn("no restore of", self.cli(m, 0, "restore", "latest", "--cancel").stderr)
 
     def test_what_expired_before_it_was_fetched_is_not_paid_again_unasked(self):
-        m = self.cold("delay=0.2,expire=1")
+        m = self.cold("delay=0")
         key = os.path.join(m.data, "keys", "private.pem")
         os.rename(key, key + ".away")
-        r = self.cli(m, 1, "restore", "latest", "--to", "out", "--wait")
+        p = self.begin(m, "restore", "latest", "--to", "out", "--wait")
+        until(lambda: self.restores(m) == ["needs-key"], lambda: self.restores(m))
+        self.it_expires(m)
+        r = self.end(p, 1)
         self.assertIn("no private key is here", r.stderr)
         self.assertIn("since no private key was unlocked", r.stderr)
-        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(self.asked()), 1)
         os.rename(key + ".away", key)
         self.cli(m, 0, "restore", "latest", "--to", "out", "--wait")
         self.assertEqual(self.find("out"), self.want)
-        self.assertEqual(len(self.asked(m)), 2)
+        self.assertEqual(len(self.asked()), 2)
 
     def test_one_path_is_restored_alone(self):
         m = self.cold()
@@ -160,20 +179,21 @@ class Cold(MountCase):
         r = self.cli(m, 1, "restore", "latest", "--to", "out")
         self.assertIn("COST_LIMIT", r.stderr)
         self.assertIn("--max", r.stderr)
-        self.assertEqual(self.asked(m), [])
+        self.assertEqual(self.asked(), [])
         self.cli(m, 0, "restore", "latest", "--to", "out", "--max", "1", "--wait")
         self.assertEqual(self.find("out"), self.want)
 
     def test_a_mount_goes_on_with_what_a_command_has_asked_for(self):
-        m = self.cold("delay=1")
+        m = self.cold("delay=%d" % HOURS)
         self.cli(m, 4, "restore", "latest", "--to", os.path.join(self.folder, "out"))
+        self.store.thawed()
         m.start()
         until(lambda: self.find("out") == self.want, lambda: m.read(".status"))
-        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(self.asked()), 1)
         until(lambda: m.state() == "stored", "a folder's restore is over when it is there")
 
     def test_a_restore_is_cancelled_without_a_mount(self):
-        m = self.cold("delay=600")
+        m = self.cold("delay=%d" % HOURS)
         self.cli(m, 4, "restore", "latest", "--to", "out")
         self.assertIn("restoring", self.cli(m, 0, "list").stdout)
         self.assertIn("cancelled 1 restore of", self.cli(m, 0, "restore", "latest", "--cancel").stderr)
@@ -186,7 +206,7 @@ class Cold(MountCase):
             self.cli(m, -9, "restore", "latest", "--to", "out", "--wait", AUTOGLACIER_CRASH_AT=point)
         self.cli(m, 0, "restore", "latest", "--to", "out", "--wait")
         self.assertEqual(self.find("out"), self.want)
-        self.assertEqual(len(self.asked(m)), 1)
+        self.assertEqual(len(self.asked()), 1)
 
     def test_cost_tells_storage_requests_and_early_deletion(self):
         m = self.cold()
