@@ -87,7 +87,7 @@ static int migrate(struct catalog *c, struct err *e)
         int q = check_version(c, &version, e);
         if (q < 0 || version == (int64_t)ARRAY_SIZE(migrations))
                 return q;
-        q = txn_begin(c, true, e);
+        q = txn_begin(c, TXN_DURABLE, e);
         return q < 0 ? q : txn_end(c, migrate_steps(c, e), e);
 }
 
@@ -214,7 +214,7 @@ void catalog_close(struct catalog *c)
 {
         if (!c)
                 return;
-        (void)bulk_end(c, false, NULL);
+        bulk_roll_back(c);
         notes_free(c->notes);
         for (size_t i = 0; i < ARRAY_SIZE(c->slots); i++)
                 (void)sqlite3_finalize(c->slots[i].stmt); /* repeats an error that was told */
@@ -246,9 +246,10 @@ int catalog_get(struct catalog *c, const char *key, char **ret, struct err *e)
 
 int catalog_set(struct catalog *c, const char *key, const char *value, struct err *e)
 {
-        int q = value ? catalog_write(c, true, e, "INSERT OR REPLACE INTO setting VALUES (?1, ?2)",
-                                "ss", key, value)
-                      : catalog_write(c, true, e, "DELETE FROM setting WHERE key = ?1", "s", key);
+        int q = value ? catalog_write(c, TXN_DURABLE, e,
+                                "INSERT OR REPLACE INTO setting VALUES (?1, ?2)", "ss", key, value)
+                      : catalog_write(
+                                c, TXN_DURABLE, e, "DELETE FROM setting WHERE key = ?1", "s", key);
         return q < 0 ? q : 0;
 }
 
@@ -261,7 +262,7 @@ static int make_origin(struct catalog *c, struct err *e)
         bytes_hex(random, sizeof random, hex);
         /* Two programs that start at once agree on the first one's. */
         int q = catalog_write(
-                c, true, e, "INSERT OR IGNORE INTO setting VALUES ('origin', ?1)", "s", hex);
+                c, TXN_DURABLE, e, "INSERT OR IGNORE INTO setting VALUES ('origin', ?1)", "s", hex);
         return q < 0 ? q : 0;
 }
 

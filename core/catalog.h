@@ -170,10 +170,13 @@ DEFINE_CLEANUP(catalog_adder_free, struct catalog_adder *)
 int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e);
 /* Strings in the member are borrowed for the call. Non-zero from `each` ends it and is returned. */
 typedef int (*catalog_member_fn)(void *ctx, const struct catalog_member *m);
-/* In order of tar_offset (what was archived; no implied folders), or as a tree, a folder before
- * what is in it, by name. Whole paths in both. */
-int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,
-        void *ctx, struct err *e);
+enum catalog_order {
+        CATALOG_AS_TAR,  /* by tar_offset: what was archived; no implied folders */
+        CATALOG_AS_TREE, /* a folder before what is in it, by name */
+};
+/* Whole paths in both orders. */
+int catalog_members_each(struct catalog *c, const char *id, enum catalog_order order,
+        catalog_member_fn each, void *ctx, struct err *e);
 /* The member at `path`, and as a tree all that is below it. -ENOENT. `near`, zeroed at first, keeps
  * in which folder that was, so that its neighbours are found quickly, as long as nothing is added
  * or forgotten. */

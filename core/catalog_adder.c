@@ -40,7 +40,7 @@ void catalog_adder_free(struct catalog_adder *a)
         if (!a)
                 return;
         if (a->pending > 0)
-                (void)bulk_end(a->c, false, NULL); /* rolled back in any case */
+                bulk_roll_back(a->c);
         buf_done(&a->last);
         free(a->levels);
         free(a);
@@ -49,7 +49,7 @@ void catalog_adder_free(struct catalog_adder *a)
 int catalog_adder_flush(struct catalog_adder *a, struct err *e)
 {
         a->pending = 0;
-        return bulk_end(a->c, true, e);
+        return bulk_commit(a->c, e);
 }
 
 /* ---- where a path belongs ---- */
@@ -241,7 +241,7 @@ int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, 
                         "k.parent = m.row) LIMIT 4000) AND ?2 >= 0",
                         row, at, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, forget_links(c, row, at, e), e);
         return q < 0 ? q : 0;

@@ -205,7 +205,7 @@ static int take_older(struct collect *k, const char *id, const char *chain)
         int q = any_missed(k);
         if (q <= 0)
                 return q;
-        q = catalog_members_each(k->c, id, false, take_own_missed, k, k->e);
+        q = catalog_members_each(k->c, id, CATALOG_AS_TAR, take_own_missed, k, k->e);
         if (q == 0)
                 q = catalog_unchanged_each(k->c, id, take_missed, k, k->e);
         return q < 0 ? q : forget_missed(k);
@@ -221,7 +221,7 @@ static int take_archive(struct collect *k, const char *id)
         if (list && is_known(k, r.chain))
                 return take_older(k, id, r.chain);
         k->id = id;
-        q = catalog_members_each(k->c, id, false, take_own, k, k->e);
+        q = catalog_members_each(k->c, id, CATALOG_AS_TAR, take_own, k, k->e);
         if (q == 0 && list)
                 q = catalog_unchanged_each(k->c, id, take, k, k->e);
         if (q == 0 && list && (q = remember(k, id, &r)) == 0)

@@ -15,7 +15,7 @@ int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_st
         const char *error, int64_t retry_at, struct err *e)
 {
         bool stored = s == ARCHIVE_STORED || s == ARCHIVE_INCOMPLETE;
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "UPDATE archive SET state = ?2, error = ?3, retry_at = ?4, changed = ?5, "
                 "stored = CASE WHEN ?6 AND stored = 0 THEN ?5 ELSE stored END WHERE id = ?1",
                 "sdsiid", id, (int)s, error ? error : "", retry_at, clock_now(), (int)stored);
@@ -25,7 +25,7 @@ int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_st
 int catalog_archive_set_stored(
         struct catalog *c, const char *id, enum archive_state s, int64_t when, struct err *e)
 {
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "UPDATE archive SET state = ?2, error = '', retry_at = 0, changed = ?3, stored = "
                 "?3 WHERE id = ?1 AND abort_wanted = 0",
                 "sdi", id, (int)s, when);
@@ -37,7 +37,7 @@ int catalog_archive_set_stored(
 int catalog_archive_set_store(
         struct catalog *c, const char *id, const char *url, const char *store_id, struct err *e)
 {
-        return must_exist(catalog_write(c, true, e,
+        return must_exist(catalog_write(c, TXN_DURABLE, e,
                                   "UPDATE archive SET store_url = ?2, store_id = CASE WHEN ?3 = '' "
                                   "THEN store_id ELSE ?3 END WHERE id = ?1",
                                   "sss", id, url, store_id),
@@ -58,7 +58,7 @@ static int write_columns(struct catalog *c, const char *sql, int when,
 
 int catalog_archive_update(struct catalog *c, const struct catalog_archive *a, struct err *e)
 {
-        int q = txn_begin(c, true, e);
+        int q = txn_begin(c, TXN_DURABLE, e);
         return q < 0 ? q : txn_end(c, write_columns(c, c->sql_update, COLUMNS_UPDATE, a, e), e);
 }
 
@@ -77,7 +77,7 @@ int catalog_archive_abort_wanted(struct catalog *c, const char *id, bool *ret, s
 int catalog_archive_progress(
         struct catalog *c, const struct catalog_archive *a, bool *ret_abort, struct err *e)
 {
-        int r = txn_begin(c, false, e);
+        int r = txn_begin(c, TXN_LAZY, e);
         if (r == 0)
                 r = txn_end(c, write_columns(c, c->sql_progress, COLUMNS_PROGRESS, a, e), e);
         return r < 0 ? r : catalog_archive_abort_wanted(c, a->id, ret_abort, e);
@@ -86,7 +86,7 @@ int catalog_archive_progress(
 int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_bytes, uint64_t rate,
         bool *ret_abort, struct err *e)
 {
-        int r = catalog_write(c, false, e,
+        int r = catalog_write(c, TXN_LAZY, e,
                 "UPDATE archive SET stored_bytes = ?2, rate = ?3 WHERE id = ?1 AND (stored_bytes "
                 "!= ?2 OR rate != ?3)",
                 "suu", id, stored_bytes, rate);
@@ -95,7 +95,7 @@ int catalog_archive_sent(struct catalog *c, const char *id, uint64_t stored_byte
 
 int catalog_archive_want_abort(struct catalog *c, const char *id, struct err *e)
 {
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "UPDATE archive SET abort_wanted = 1 WHERE id = ?1 AND state NOT IN (?2, ?3)",
                 "sdd", id, (int)ARCHIVE_STORED, (int)ARCHIVE_INCOMPLETE);
         if (q == 0)
@@ -106,15 +106,15 @@ int catalog_archive_want_abort(struct catalog *c, const char *id, struct err *e)
 
 int catalog_archive_set_runner(struct catalog *c, const char *id, int64_t pid, struct err *e)
 {
-        return must_exist(catalog_write(c, false, e, "UPDATE archive SET runner = ?2 WHERE id = ?1",
-                                  "si", id, pid),
+        return must_exist(catalog_write(c, TXN_LAZY, e,
+                                  "UPDATE archive SET runner = ?2 WHERE id = ?1", "si", id, pid),
                 id, e);
 }
 
 int catalog_archive_set_description(
         struct catalog *c, const char *id, const char *text, struct err *e)
 {
-        return must_exist(catalog_write(c, true, e,
+        return must_exist(catalog_write(c, TXN_DURABLE, e,
                                   "UPDATE archive SET description = ?2, changed = ?3 WHERE id = ?1",
                                   "ssi", id, text, clock_now()),
                 id, e);
@@ -183,7 +183,7 @@ int catalog_archive_add(struct catalog *c, struct catalog_archive *a, struct err
         a->changed = clock_now();
         if (a->created == 0)
                 a->created = a->changed;
-        int q = txn_begin(c, true, e);
+        int q = txn_begin(c, TXN_DURABLE, e);
         return q < 0 ? q : txn_end(c, add_row(c, a, e), e);
 }
 
@@ -222,7 +222,7 @@ int catalog_archive_remove(struct catalog *c, const char *id, struct err *e)
         if (q == 0)
                 q = catalog_members_forget(c, row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, remove_row(c, row, e), e);
         return q < 0 ? q : 0;
@@ -235,7 +235,7 @@ int catalog_archive_restart(struct catalog *c, const char *id, struct err *e)
         if (q == 0)
                 q = catalog_members_forget(c, row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q < 0)
                 return q;
         q = forget_rest(c, row, e);

@@ -63,7 +63,7 @@ int notes_flush(struct catalog *c, struct err *e)
 {
         if (!c->notes || c->notes->n == 0)
                 return 0;
-        int q = txn_begin(c, false, e);
+        int q = txn_begin(c, TXN_LAZY, e);
         if (q == 0)
                 q = txn_end(c, write_notes(c, c->notes, e), e);
         if (q < 0)

@@ -62,21 +62,22 @@ uint64_t query_u64(const struct query *q, int column); /* 0 for a negative numbe
 const char *query_text(
         const struct query *q, int column); /* terminated; "" for NULL; until the next step */
 
-/* A write transaction. durable: on disk when txn_end() returns; otherwise with the next durable
- * one. Joins an adder's transaction that is open (a durable one commits that first). */
-int txn_begin(struct catalog *c, bool durable, struct err *e);
+enum txn {
+        TXN_LAZY,    /* on disk with the next durable one */
+        TXN_DURABLE, /* on disk when txn_end() returns */
+};
+/* A write transaction. A lazy one joins an adder's that is open; a durable one commits that first.
+ */
+int txn_begin(struct catalog *c, enum txn kind, struct err *e);
 /* Commits if q >= 0, else rolls back. Returns q, or why it could not be committed. */
 int txn_end(struct catalog *c, int q, struct err *e);
+/* The transaction of an adder. Neither end does anything where none is open. */
 int bulk_begin(struct catalog *c, struct err *e);
-int bulk_end(struct catalog *c, bool commit, struct err *e);
-/* One statement in a transaction of its own. */
-#define catalog_write(c, durable, e, ...)                                                          \
-        __extension__({                                                                            \
-                int _q = txn_begin(c, durable, e);                                                 \
-                if (_q == 0)                                                                       \
-                        _q = txn_end(c, catalog_exec(c, e, __VA_ARGS__), e);                       \
-                _q;                                                                                \
-        })
+int bulk_commit(struct catalog *c, struct err *e);
+void bulk_roll_back(struct catalog *c);
+/* One statement in a transaction of its own: as catalog_exec(). */
+int catalog_write(
+        struct catalog *c, enum txn kind, struct err *e, const char *sql, const char *types, ...);
 /* Runs a statement that changes at most CATALOG_SLICE rows until it changes none, each time in a
  * transaction of its own. `row` is bound to ?1, `arg` to ?2. */
 int catalog_slices(struct catalog *c, const char *sql, int64_t row, int64_t arg, struct err *e);

@@ -2,14 +2,14 @@
 
 int catalog_litter_add(struct catalog *c, const struct catalog_litter *l, struct err *e)
 {
-        int q = catalog_write(c, true, e, "INSERT OR IGNORE INTO litter VALUES (?1, ?2, ?3)", "sss",
-                l->store_url, l->store_id, l->object);
+        int q = catalog_write(c, TXN_DURABLE, e, "INSERT OR IGNORE INTO litter VALUES (?1, ?2, ?3)",
+                "sss", l->store_url, l->store_id, l->object);
         return q < 0 ? q : 0;
 }
 
 int catalog_litter_remove(struct catalog *c, const struct catalog_litter *l, struct err *e)
 {
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "DELETE FROM litter WHERE store_url = ?1 AND store_id = ?2 AND object = ?3", "sss",
                 l->store_url, l->store_id, l->object);
         return q < 0 ? q : 0;

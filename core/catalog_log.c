@@ -29,7 +29,7 @@ int catalog_event_at(struct catalog *c, const char *id, int64_t time, char level
         char s[2] = {level, 0};
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, false, e);
+                q = txn_begin(c, TXN_LAZY, e);
         if (q == 0)
                 q = txn_end(c, add_event(c, row, time, s, text, e), e);
         return q < 0 ? q : 0;
@@ -83,7 +83,7 @@ int catalog_list_add(struct catalog *c, const char *id, const char *kind, const 
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
-        q = catalog_write(c, false, e,
+        q = catalog_write(c, TXN_LAZY, e,
                 "INSERT OR IGNORE INTO list (archive, kind, path, why) VALUES (?1, ?2, ?3, ?4)",
                 "isps", row, kind, path, why ? why : "");
         return q < 0 ? q : 0;

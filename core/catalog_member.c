@@ -244,7 +244,7 @@ static int tree_run(
         return r;
 }
 
-static int each_by_path(
+static int each_as_tree(
         struct catalog *c, int64_t archive, catalog_member_fn each, void *ctx, struct err *e)
 {
         _cleanup_(tree_walk_done) struct tree_walk w = {.c = c, .archive = archive};
@@ -304,13 +304,13 @@ int catalog_members_below(struct catalog *c, const char *id, const char *path,
         return tree_run(&w, t.row, each, ctx, e);
 }
 
-int catalog_members_each(struct catalog *c, const char *id, bool by_path, catalog_member_fn each,
-        void *ctx, struct err *e)
+int catalog_members_each(struct catalog *c, const char *id, enum catalog_order order,
+        catalog_member_fn each, void *ctx, struct err *e)
 {
         int64_t archive = 0;
         int q = catalog_row(c, id, &archive, e);
         if (q < 0)
                 return q;
-        return by_path ? each_by_path(c, archive, each, ctx, e)
-                       : each_by_tar(c, archive, each, ctx, e);
+        return order == CATALOG_AS_TREE ? each_as_tree(c, archive, each, ctx, e)
+                                        : each_by_tar(c, archive, each, ctx, e);
 }

@@ -179,16 +179,22 @@ void query_done(struct query *q)
         *q = (struct query){0};
 }
 
-int catalog_exec(struct catalog *c, struct err *e, const char *sql, const char *types, ...)
+static int exec_va(struct catalog *c, struct err *e, const char *sql, const char *types, va_list ap)
 {
         _cleanup_query_ struct query q = {0};
-        va_list ap;
-        va_start(ap, types);
         int r = open_va(&q, c, e, sql, types, ap);
-        va_end(ap);
         while (r == 0 && (r = query_step(&q, e)) > 0)
                 r = 0;
         return r < 0 ? r : sqlite3_changes(c->db);
+}
+
+int catalog_exec(struct catalog *c, struct err *e, const char *sql, const char *types, ...)
+{
+        va_list ap;
+        va_start(ap, types);
+        int r = exec_va(c, e, sql, types, ap);
+        va_end(ap);
+        return r;
 }
 
 int64_t query_i64(const struct query *q, int column)
@@ -227,9 +233,9 @@ static int set_sync(struct catalog *c, bool full, struct err *e)
         return q;
 }
 
-static int begin(struct catalog *c, bool durable, struct err *e)
+static int begin(struct catalog *c, enum txn kind, struct err *e)
 {
-        int q = set_sync(c, durable, e);
+        int q = set_sync(c, kind == TXN_DURABLE, e);
         if (q == 0)
                 q = catalog_exec(c, e, "BEGIN IMMEDIATE", "");
         return q < 0 ? q : 0;
@@ -253,16 +259,16 @@ static int end(struct catalog *c, int q, struct err *e)
         return q;
 }
 
-int txn_begin(struct catalog *c, bool durable, struct err *e)
+int txn_begin(struct catalog *c, enum txn kind, struct err *e)
 {
-        if (c->bulk && !durable) {
+        if (c->bulk && kind == TXN_LAZY) {
                 c->joined = true;
                 return 0;
         }
-        int q = c->bulk ? bulk_end(c, true, e) : 0;
-        if (q == 0 && durable)
+        int q = bulk_commit(c, e);
+        if (q == 0 && kind == TXN_DURABLE)
                 q = notes_flush(c, e);
-        return q < 0 ? q : begin(c, durable, e);
+        return q < 0 ? q : begin(c, kind, e);
 }
 
 int txn_end(struct catalog *c, int q, struct err *e)
@@ -277,27 +283,46 @@ int bulk_begin(struct catalog *c, struct err *e)
 {
         if (c->bulk)
                 return 0;
-        int q = begin(c, false, e);
+        int q = begin(c, TXN_LAZY, e);
         if (q < 0)
                 return q;
         c->bulk = true;
         return 0;
 }
 
-int bulk_end(struct catalog *c, bool commit, struct err *e)
+int bulk_commit(struct catalog *c, struct err *e)
 {
         if (!c->bulk)
                 return 0;
         c->bulk = false;
-        int q = end(c, commit ? 0 : -ECANCELED, e);
-        return commit ? q : 0;
+        return end(c, 0, e);
+}
+
+void bulk_roll_back(struct catalog *c)
+{
+        if (c->bulk)
+                roll_back(c);
+        c->bulk = false;
+}
+
+int catalog_write(
+        struct catalog *c, enum txn kind, struct err *e, const char *sql, const char *types, ...)
+{
+        int q = txn_begin(c, kind, e);
+        if (q < 0)
+                return q;
+        va_list ap;
+        va_start(ap, types);
+        q = exec_va(c, e, sql, types, ap);
+        va_end(ap);
+        return txn_end(c, q, e);
 }
 
 int catalog_slices(struct catalog *c, const char *sql, int64_t row, int64_t arg, struct err *e)
 {
         int q;
         do {
-                q = catalog_write(c, false, e, sql, "ii", row, arg);
+                q = catalog_write(c, TXN_LAZY, e, sql, "ii", row, arg);
         } while (q > 0);
         return q;
 }

@@ -205,7 +205,7 @@ int catalog_restore_add(struct catalog *c, struct catalog_restore *r, bool *ret_
         int64_t archive = 0;
         int q = catalog_row(c, r->archive, &archive, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, add(c, archive, r, ret_old, e), e);
         return q < 0 ? q : 0;
@@ -251,7 +251,7 @@ static int update(struct catalog *c, struct catalog_restore *r, struct err *e)
 
 int catalog_restore_update(struct catalog *c, struct catalog_restore *r, struct err *e)
 {
-        int q = txn_begin(c, true, e);
+        int q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, update(c, r, e), e);
         return q < 0 ? q : 0;
@@ -260,7 +260,7 @@ int catalog_restore_update(struct catalog *c, struct catalog_restore *r, struct 
 int catalog_restore_progress(struct catalog *c, struct catalog_restore *r, struct err *e)
 {
         r->rate_at = clock_now();
-        int q = catalog_write(c, false, e,
+        int q = catalog_write(c, TXN_LAZY, e,
                 "UPDATE restore SET done_files = ?2, done_bytes = ?3, fetched = ?4, rate = ?5, "
                 "seconds_left = ?6, rate_at = ?7 WHERE row = ?1",
                 "iuuuuii", r->row, r->done_files, r->done_bytes, r->fetched, r->rate,
@@ -270,7 +270,7 @@ int catalog_restore_progress(struct catalog *c, struct catalog_restore *r, struc
 
 int catalog_restore_want_cancel(struct catalog *c, int64_t row, struct err *e)
 {
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "UPDATE restore SET cancel_wanted = 1, retry_at = 0 WHERE row = ?1", "i", row);
         return q < 0 ? q : 0;
 }
@@ -326,7 +326,7 @@ int catalog_thaw_get(struct catalog *c, const char *store, const char *object, u
 int catalog_thaw_set(struct catalog *c, const char *store, const char *object,
         const struct catalog_thaw *t, struct err *e)
 {
-        int q = catalog_write(c, true, e,
+        int q = catalog_write(c, TXN_DURABLE, e,
                 "INSERT OR REPLACE INTO thaw VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", "ssuuiii", store,
                 object, t->start, t->len, t->asked, t->accepted, (int64_t)t->cold_seen);
         return q < 0 ? q : 0;
@@ -361,7 +361,7 @@ int catalog_restore_due(struct catalog *c, int64_t now, int64_t *ret_rows, size_
 
 int catalog_restore_key_came(struct catalog *c, struct err *e)
 {
-        int q = catalog_write(c, true, e, "UPDATE restore SET retry_at = 0 WHERE state = ?1", "i",
-                (int64_t)RESTORE_NEEDS_KEY);
+        int q = catalog_write(c, TXN_DURABLE, e, "UPDATE restore SET retry_at = 0 WHERE state = ?1",
+                "i", (int64_t)RESTORE_NEEDS_KEY);
         return q < 0 ? q : 0;
 }

@@ -39,7 +39,7 @@ int catalog_run_set(struct catalog *c, const char *id, const struct catalog_run 
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, put_run(c, row, r, e), e);
         return q < 0 ? q : 0;
@@ -47,7 +47,7 @@ int catalog_run_set(struct catalog *c, const char *id, const struct catalog_run 
 
 int catalog_run_recount(struct catalog *c, struct err *e)
 {
-        int q = catalog_write(c, true, e, COUNT_UNCHANGED, "");
+        int q = catalog_write(c, TXN_DURABLE, e, COUNT_UNCHANGED, "");
         return q < 0 ? q : 0;
 }
 
@@ -106,7 +106,7 @@ int catalog_missed_add(struct catalog *c, const char *id, const char *path, stru
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = catalog_write(c, false, e,
+                q = catalog_write(c, TXN_LAZY, e,
                         "INSERT OR IGNORE INTO missed (archive, path) VALUES (?1, ?2)", "ip", row,
                         path);
         return q < 0 ? q : 0;
@@ -234,7 +234,7 @@ int catalog_only_here(struct catalog *c, const char *id,
         if (q == 0)
                 q = find_others(&s);
         if (q == 0)
-                q = catalog_members_each(c, id, false, look, &s, e);
+                q = catalog_members_each(c, id, CATALOG_AS_TAR, look, &s, e);
         free(s.others);
         return q;
 }

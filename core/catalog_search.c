@@ -125,7 +125,7 @@ static int sums_slices(struct catalog *c, const char *sql, int64_t archive, int6
 {
         int q = 0;
         for (; q >= 0 && row <= last; row += SUMS_SLICE)
-                q = catalog_write(c, false, e, sql, "iii", archive, row, row + SUMS_SLICE);
+                q = catalog_write(c, TXN_LAZY, e, sql, "iii", archive, row, row + SUMS_SLICE);
         return q < 0 ? q : 0;
 }
 
@@ -145,8 +145,8 @@ int catalog_sums_fill(struct catalog *c, int64_t archive, struct err *e)
                 return q;
         q = sums_slices(c, fill_sums, archive, first, last, e);
         if (q == 0)
-                q = catalog_write(
-                        c, true, e, "UPDATE archive SET summed = 1 WHERE row = ?1", "i", archive);
+                q = catalog_write(c, TXN_DURABLE, e, "UPDATE archive SET summed = 1 WHERE row = ?1",
+                        "i", archive);
         return q < 0 ? q : 0;
 }
 
@@ -161,7 +161,7 @@ static int sums_drop(struct catalog *c, int64_t archive, struct err *e)
         if (q < 0)
                 return q;
         q = catalog_write(
-                c, false, e, "UPDATE archive SET summed = 0 WHERE row = ?1", "i", archive);
+                c, TXN_LAZY, e, "UPDATE archive SET summed = 0 WHERE row = ?1", "i", archive);
         return q < 0 ? q : sums_slices(c, drop_sums, archive, first, last, e);
 }
 
@@ -221,7 +221,7 @@ int catalog_member_totals(
         struct catalog *c, const char *id, struct catalog_totals *ret, struct err *e)
 {
         struct totals s = {.c = c, .id = id, .e = e};
-        int q = catalog_members_each(c, id, false, add_up, &s, e);
+        int q = catalog_members_each(c, id, CATALOG_AS_TAR, add_up, &s, e);
         if (q == 0)
                 *ret = s.t;
         return q;

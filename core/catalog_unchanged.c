@@ -21,7 +21,7 @@ int catalog_unchanged_add(
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, false, e);
+                q = txn_begin(c, TXN_LAZY, e);
         if (q < 0)
                 return q;
         for (size_t i = 0; q == 0 && i < n; i++)
@@ -34,7 +34,7 @@ int catalog_unchanged_cut(struct catalog *c, const char *id, uint64_t at, struct
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = catalog_write(c, false, e,
+                q = catalog_write(c, TXN_LAZY, e,
                         "DELETE FROM unchanged WHERE archive = ?1 AND at >= ?2", "iu", row, at);
         return q < 0 ? q : 0;
 }

@@ -84,7 +84,7 @@ static char *sorted_words(const char *s)
 static int find_scope(struct catalog *c, const struct catalog_archive *a, const char *recipients,
         int64_t *ret, struct err *e)
 {
-        int r = catalog_write(c, false, e,
+        int r = catalog_write(c, TXN_LAZY, e,
                 "INSERT OR IGNORE INTO scope (store_url, store_id, recipients) VALUES (?1, ?2, ?3)",
                 "sss", a->store_url, a->store_id, recipients);
         if (r < 0)
@@ -119,7 +119,7 @@ static int drop_stale(struct catalog *c, int64_t scope, struct err *e)
         if (stale == 0)
                 return 0;
         int r = catalog_write(
-                c, false, e, "DELETE FROM version_source WHERE scope = ?1", "i", scope);
+                c, TXN_LAZY, e, "DELETE FROM version_source WHERE scope = ?1", "i", scope);
         if (r < 0)
                 return r;
         return catalog_slices(c,
@@ -194,12 +194,12 @@ static int fill_archive(struct catalog *c, int64_t scope, int64_t archive, struc
                 return q;
         f.created = a.created;
         do {
-                q = txn_begin(c, false, e);
+                q = txn_begin(c, TXN_LAZY, e);
                 if (q == 0)
                         q = txn_end(c, fill_slice(&f), e);
         } while (q > 0);
         if (q == 0)
-                q = catalog_write(c, false, e,
+                q = catalog_write(c, TXN_LAZY, e,
                         "INSERT OR IGNORE INTO version_source (scope, archive) VALUES (?1, ?2)",
                         "ii", scope, archive);
         return q < 0 ? q : 0;

@@ -35,7 +35,7 @@ int catalog_volume_begin(struct catalog *c, const char *id, unsigned number, con
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, begin_volume(c, row, number, object, tar_start, e), e);
         if (q == -EEXIST)
@@ -50,7 +50,7 @@ static int write_volume(
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
-        q = catalog_write(c, true, e,
+        q = catalog_write(c, TXN_DURABLE, e,
                 "INSERT INTO volume (archive, number, object, done, tar_start, tar_end, "
                 "plain_size, size, tree_hash, message_id, packed) "
                 "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "
@@ -92,7 +92,7 @@ int catalog_volumes_rewind(struct catalog *c, const char *id, unsigned number, s
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, rewind_volumes(c, row, number, e), e);
         return q < 0 ? q : 0;
@@ -154,7 +154,7 @@ int catalog_block_add(
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
-        q = catalog_write(c, false, e,
+        q = catalog_write(c, TXN_LAZY, e,
                 "INSERT OR REPLACE INTO block VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", "iuiiiui", row,
                 b->tar_offset, (int64_t)b->tar_len, (int64_t)b->volume, (int64_t)b->number,
                 b->plain_offset, (int64_t)b->plain_len);
@@ -226,7 +226,7 @@ int catalog_part_sent(
         int q = catalog_row(c, id, &row, e);
         if (q < 0)
                 return q;
-        q = catalog_write(c, false, e,
+        q = catalog_write(c, TXN_LAZY, e,
                 "UPDATE part SET sent = 1 WHERE archive = ?1 AND volume = ?2 AND number = ?3",
                 "iii", row, (int64_t)volume, (int64_t)number);
         return q < 0 ? q : 0;
@@ -285,7 +285,7 @@ int catalog_volume_set_upload(
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = txn_begin(c, true, e);
+                q = txn_begin(c, TXN_DURABLE, e);
         if (q == 0)
                 q = txn_end(c, set_upload(c, row, number, token, e), e);
         return q < 0 ? q : 0;

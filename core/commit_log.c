@@ -116,7 +116,7 @@ static int add_listed(struct entry *n)
                         q = err_oom(n->e);
                 else if (!*name) /* "/" */
                         q = catalog_members_each(
-                                n->r->catalog, n->r->a.id, true, add_file, n, n->e);
+                                n->r->catalog, n->r->a.id, CATALOG_AS_TREE, add_file, n, n->e);
                 else
                         q = catalog_members_below(
                                 n->r->catalog, n->r->a.id, name, &near, add_file, n, n->e);
@@ -132,9 +132,9 @@ static int add_files(struct entry *n)
         key(n, "files");
         (void)fputc('[', n->f);
         n->first = true;
-        int q = n->r->a.has_tree
-                        ? catalog_members_each(n->r->catalog, n->r->a.id, false, add_file, n, n->e)
-                        : add_listed(n);
+        int q = n->r->a.has_tree ? catalog_members_each(n->r->catalog, n->r->a.id, CATALOG_AS_TAR,
+                                           add_file, n, n->e)
+                                 : add_listed(n);
         (void)fputs(n->first ? "]" : "\n    ]", n->f);
         return q;
 }

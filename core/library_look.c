@@ -121,7 +121,7 @@ AGL_API int agl_files(struct agl *a, const char *archive,
                 q = catalog_archive_resolve(l.catalog, archive, &found, &e);
         struct files s = {found.id, each, ctx};
         if (q == 0)
-                q = catalog_members_each(l.catalog, found.id, true, show_own, &s, &e);
+                q = catalog_members_each(l.catalog, found.id, CATALOG_AS_TREE, show_own, &s, &e);
         if (q == 0)
                 q = catalog_unchanged_each(l.catalog, found.id, show_file, &s, &e);
         return library_error(q, &e, error);

@@ -213,7 +213,7 @@ static int write_members(struct writer *w, struct catalog *c, const struct catal
 {
         uint64_t all = t->n_files + t->n_dirs + t->n_links + t->n_hardlinks;
         if (w->earlier < 0 || earlier_members(w->earlier, NULL) != all)
-                return catalog_members_each(c, a->id, false, write_member, w, w->e);
+                return catalog_members_each(c, a->id, CATALOG_AS_TAR, write_member, w, w->e);
         w->members = earlier_members(w->earlier, w);
         return w->members == all ? 0 : err_set(w->e, -EIO, "cannot copy the manifest");
 }

@@ -90,7 +90,7 @@ static int sums_each(void *ctx, const struct catalog_member *m)
 int report_sums(struct catalog *c, const char *id, int fd, uint64_t *ret_size, struct err *e)
 {
         struct sums s = {.c = c, .id = id, .fd = fd, .e = e};
-        int q = catalog_members_each(c, id, true, sums_each, &s, e);
+        int q = catalog_members_each(c, id, CATALOG_AS_TREE, sums_each, &s, e);
         if (q == 0)
                 q = spill(&s, 0);
         buf_done(&s.out);

@@ -154,10 +154,11 @@ int restore_select(struct work *w, struct err *e)
 {
         int q = 0;
         if (w->params->paths || w->params->want)
-                q = catalog_members_each(w->catalog, w->a->id, false, select_link_target, w, e);
+                q = catalog_members_each(
+                        w->catalog, w->a->id, CATALOG_AS_TAR, select_link_target, w, e);
         sort_extra(w);
         if (q == 0)
-                q = catalog_members_each(w->catalog, w->a->id, false, select_member, w, e);
+                q = catalog_members_each(w->catalog, w->a->id, CATALOG_AS_TAR, select_member, w, e);
         for (size_t i = 0; q == 0 && i < w->late.n; i++)
                 q = add_range(
                         &w->ranges, w->late.v[i].start, w->late.v[i].end - w->late.v[i].start, e);

@@ -214,7 +214,7 @@ static int scan_all(struct catalog *c, struct scan *s, struct err *e)
         size_t n;
         int q = catalog_volumes(c, s->a->id, &v, &n, e);
         if (q == 0)
-                q = catalog_members_each(c, s->a->id, false, check_member, s, e);
+                q = catalog_members_each(c, s->a->id, CATALOG_AS_TAR, check_member, s, e);
         return q < 0 ? q : check_rest(s, v, n);
 }
 

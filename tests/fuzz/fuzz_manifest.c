@@ -43,7 +43,7 @@ static void look_at(struct catalog *c, const char *id)
         struct catalog_archive a;
         _cleanup_close_ int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
         if (catalog_archive_get(c, id, &a, NULL) < 0 ||
-                catalog_members_each(c, id, true, check_member, NULL, NULL) < 0 ||
+                catalog_members_each(c, id, CATALOG_AS_TREE, check_member, NULL, NULL) < 0 ||
                 manifest_write(c, id, 1, fd, &size, NULL) < 0 || size % MANIFEST_RECORD != 0 ||
                 strchr(a.name, '/') || catalog_archive_remove(c, id, NULL) < 0)
                 abort();

@@ -499,11 +499,11 @@ static void members_come_in_the_order_of_the_tar_or_as_a_tree(void **state)
         put_archive(s->c, B, "other");
         put_members(s->c, A, small, ARRAY_SIZE(small));
         put_members(s->c, B, small, 1);
-        OK(catalog_members_each(s->c, A, false, join_paths, &b, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TAR, join_paths, &b, E));
         assert_string_equal(
                 buf_str(&b), "photos|photos/a.jpg|photos/b.jpg|deep/er/file|link|twin|");
         buf_reset(&b);
-        OK(catalog_members_each(s->c, A, true, join_paths, &b, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TREE, join_paths, &b, E));
         assert_string_equal(buf_str(&b),
                 "deep|deep/er|deep/er/file|link|photos|photos/a.jpg|photos/b.jpg|twin|");
         buf_reset(&b);
@@ -622,7 +622,7 @@ static void paths_are_whole_from_whatever_folder_the_last_was_in(void **state)
         put_archive(s->c, A, "x");
         put_members(s->c, A, puts, ARRAY_SIZE(puts));
         struct expected x = {.puts = puts};
-        OK(catalog_members_each(s->c, A, false, is_expected, &x, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TAR, is_expected, &x, E));
         assert_int_equal(x.at, ARRAY_SIZE(puts));
         for (unsigned i = 0; i < ARRAY_SIZE(puts); i++)
                 free((char *)puts[i].path);
@@ -688,7 +688,7 @@ static void rows_not_flushed_are_rolled_back(void **state)
         add_one(a, &small[0]);
         catalog_adder_free(a);
         _cleanup_buf_ struct buf b = BUF_INIT;
-        OK(catalog_members_each(s->c, A, false, join_paths, &b, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TAR, join_paths, &b, E));
         assert_string_equal(buf_str(&b), "");
 }
 
@@ -746,7 +746,7 @@ static void cut_forgets_what_begins_at_or_after_it(void **state)
         OK(catalog_hardlink(s->c, A, 1, 1, "early", 512, &known, E));
         OK(catalog_hardlink(s->c, A, 1, 2, "late", 4096, &known, E));
         OK(catalog_members_cut(s->c, A, 3072, E));
-        OK(catalog_members_each(s->c, A, true, join_paths, &b, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TREE, join_paths, &b, E));
         assert_string_equal(buf_str(&b), "photos|photos/a.jpg|photos/b.jpg|"); /* no empty "deep" */
         OK(catalog_hardlink(s->c, A, 1, 2, "anew", 4096, &known, E));
         assert_null(known);
@@ -797,8 +797,8 @@ static void callback_ends_the_listing(void **state)
         int n = 0;
         put_archive(s->c, A, "x");
         put_members(s->c, A, small, ARRAY_SIZE(small));
-        assert_int_equal(catalog_members_each(s->c, A, true, stop_at_once, &n, E), 17);
-        assert_int_equal(catalog_members_each(s->c, A, false, stop_at_once, &n, E), 17);
+        assert_int_equal(catalog_members_each(s->c, A, CATALOG_AS_TREE, stop_at_once, &n, E), 17);
+        assert_int_equal(catalog_members_each(s->c, A, CATALOG_AS_TAR, stop_at_once, &n, E), 17);
         assert_int_equal(catalog_member_children(s->c, A, 0, stop_at_once, &n, E), 17);
         assert_int_equal(n, 3);
 }
@@ -1254,7 +1254,7 @@ static void killed_writer_leaves_what_it_had_flushed(void **state)
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         OK(catalog_open(s->db, &s->c, E));
         _cleanup_buf_ struct buf b = BUF_INIT;
-        OK(catalog_members_each(s->c, A, false, join_paths, &b, E));
+        OK(catalog_members_each(s->c, A, CATALOG_AS_TAR, join_paths, &b, E));
         assert_string_equal(buf_str(&b), "photos|photos/a.jpg|");
 }
 

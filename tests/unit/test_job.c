@@ -216,7 +216,7 @@ static void run_job(const struct home *h, const char *text, struct result *ret)
         must(catalog_archive_get(c, id, &a, &e), &e);
         ret->state = a.state;
         must(catalog_events(c, id, note_event, &ret->log, &e), &e);
-        must(catalog_members_each(c, id, false, note_member, &ret->members, &e), &e);
+        must(catalog_members_each(c, id, CATALOG_AS_TAR, note_member, &ret->members, &e), &e);
         catalog_archive_done(&a);
         catalog_close(c);
         engine_close(g);

@@ -130,7 +130,8 @@ static int dump_archive(void *ctx, const struct catalog_archive *a)
         buf_add(d->out, sums.data, sums.len);
         if (!d->info)
                 home_must(d->h, catalog_events(d->h->catalog, a->id, dump_event, d->out, &d->h->e));
-        return catalog_members_each(d->h->catalog, a->id, true, dump_member, d->out, &d->h->e);
+        return catalog_members_each(
+                d->h->catalog, a->id, CATALOG_AS_TREE, dump_member, d->out, &d->h->e);
 }
 
 /* `exact`: the log and the times of storing too, which the copy in an archive cannot know. */
