@@ -187,7 +187,7 @@ static int run(const struct options *o, struct err *e)
         if ((q = config_check_places(config, e)) < 0) /* before anything is made there */
                 return q;
         const char *wanted = o->mountpoint ? o->mountpoint : config->mountpoint;
-        if ((q = place_prepare(wanted, true, &mountpoint, e)) < 0)
+        if ((q = place_prepare(wanted, &mountpoint, e)) < 0)
                 return q;
         if (!o->foreground && (q = daemon_start(config->data, e)) != 0)
                 return q < 0 ? q : 0;

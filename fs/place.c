@@ -40,14 +40,14 @@ static int check_empty(const char *path, struct err *e)
                                path);
 }
 
-int place_prepare(const char *path, bool make, char **ret, struct err *e)
+int place_prepare(const char *path, char **ret, struct err *e)
 {
         int q = clear_dead(path, e);
         if (q < 0)
                 return q;
         struct stat st;
         if (stat(path, &st) < 0) {
-                if (errno != ENOENT || !make)
+                if (errno != ENOENT)
                         return err_errno(e, -errno, "cannot use the mountpoint %s", path);
                 if ((q = io_mkdir_p(path, 0755, e)) < 0)
                         return q;

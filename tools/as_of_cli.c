@@ -259,7 +259,7 @@ int restore_as_of(struct cli *cli, const char *date, struct err *e)
         to = to ? to : folder;
         if (as_of_parse(date, &when, e) < 0)
                 return cli_misuse(cli, "%s", e->text);
-        int q = cli_catalog(cli, false, e);
+        int q = cli_catalog(cli, CLI_LOOK, e);
         if (q == 0 && cli_flag(cli, "dry-run"))
                 return look(cli, when, paths, e);
         if (q == 0)

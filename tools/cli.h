@@ -104,11 +104,13 @@ void cli_catch_signals(void);
 
 /* Each opens what it needs before it, once; 0 or -errno with words. The struct cli owns all. */
 int cli_config(struct cli *cli, struct err *e);
-/* `work`: the data folder may be made and jobs run (ENGINE_WORK); else only looks. One that was
- * opened to look is opened anew for work, the catalogue with it. */
-int cli_engine(struct cli *cli, bool work, struct err *e);
-/* The catalogue; without `work` -ENOENT when nothing has been archived yet. */
-int cli_catalog(struct cli *cli, bool work, struct err *e);
+enum cli_use {
+        CLI_LOOK, /* -ENOENT when nothing has been archived yet */
+        CLI_WORK, /* the data folder may be made, and jobs run */
+};
+/* One that was opened to look is opened anew for work, the catalogue with it. */
+int cli_engine(struct cli *cli, enum cli_use use, struct err *e);
+int cli_catalog(struct cli *cli, enum cli_use use, struct err *e);
 /* The archive that a word names. The caller calls catalog_archive_done(). */
 int cli_archive(struct cli *cli, const char *word, struct catalog_archive *ret, struct err *e);
 /* Its store, checked to be the one it was stored in. The caller closes it. */

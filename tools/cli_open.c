@@ -26,8 +26,9 @@ static void close_engine(struct cli *cli)
         cli->engine = NULL;
 }
 
-int cli_engine(struct cli *cli, bool work, struct err *e)
+int cli_engine(struct cli *cli, enum cli_use use, struct err *e)
 {
+        bool work = use == CLI_WORK;
         if (cli->engine && (cli->working || !work))
                 return 0;
         close_engine(cli);
@@ -42,9 +43,9 @@ int cli_engine(struct cli *cli, bool work, struct err *e)
         return q;
 }
 
-int cli_catalog(struct cli *cli, bool work, struct err *e)
+int cli_catalog(struct cli *cli, enum cli_use use, struct err *e)
 {
-        int q = cli_engine(cli, work, e);
+        int q = cli_engine(cli, use, e);
         return q < 0 || cli->catalog ? q : engine_catalog(cli->engine, &cli->catalog, e);
 }
 
@@ -62,7 +63,7 @@ static char *last_part(const char *word)
 int cli_archive(struct cli *cli, const char *word, struct catalog_archive *ret, struct err *e)
 {
         _cleanup_free_ char *name = last_part(word);
-        int q = name ? cli_catalog(cli, false, e) : err_oom(e);
+        int q = name ? cli_catalog(cli, CLI_LOOK, e) : err_oom(e);
         return q < 0 ? q : catalog_archive_resolve(cli->catalog, name, ret, e);
 }
 
@@ -81,7 +82,7 @@ int cli_store(struct cli *cli, const struct catalog_archive *a, struct store **r
 
 int cli_keyring(struct cli *cli, const char *key, struct keyring **ret, struct err *e)
 {
-        int q = cli_engine(cli, false, e);
+        int q = cli_engine(cli, CLI_LOOK, e);
         if (q < 0)
                 return q;
         struct keyring *k = engine_keyring(cli->engine);

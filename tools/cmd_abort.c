@@ -9,7 +9,7 @@ static int run(struct cli *cli)
         struct err e = {0};
         int q = cli_archive(cli, cli->words[0], &a, &e);
         if (q == 0)
-                q = cli_engine(cli, true, &e);
+                q = cli_engine(cli, CLI_WORK, &e);
         if (q == 0)
                 q = engine_abort(cli->engine, a.id, &e);
         if (q == 0)

@@ -15,7 +15,7 @@ static int run(struct cli *cli)
         struct catalog_archive a = {0};
         struct err e = {0};
         bool one = cli->n_words > 0;
-        int q = one ? cli_archive(cli, cli->words[0], &a, &e) : cli_catalog(cli, false, &e);
+        int q = one ? cli_archive(cli, cli->words[0], &a, &e) : cli_catalog(cli, CLI_LOOK, &e);
         if (q == 0)
                 q = report_cost(
                         cli->catalog, cli->config, one ? &a : NULL, cli_flag(cli, "json"), &b, &e);

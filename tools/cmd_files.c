@@ -69,7 +69,7 @@ static int run(struct cli *cli)
         int q = cli_archive(cli, cli->words[0], &a, &e);
         l.id = a.id;
         if (q == 0)
-                q = catalog_members_each(cli->catalog, a.id, true, each, &l, &e);
+                q = catalog_members_each(cli->catalog, a.id, CATALOG_AS_TREE, each, &l, &e);
         if (q == 0)
                 q = catalog_unchanged_each(cli->catalog, a.id, elsewhere, &l, &e);
         int status = q < 0 && q != -EPIPE ? cli_fail(cli, &e) : CLI_DONE;

@@ -43,7 +43,7 @@ static int run(struct cli *cli)
 {
         struct err e = {0};
         struct finding f = {.null = cli_flag(cli, "null"), .json = cli_flag(cli, "json")};
-        int q = cli_catalog(cli, false, &e);
+        int q = cli_catalog(cli, CLI_LOOK, &e);
         if (q == 0)
                 q = catalog_find(cli->catalog, cli->words[0], each, &f, &e);
         if (q < 0 && q != -EPIPE)

@@ -8,7 +8,7 @@ static int run(struct cli *cli)
 {
         struct import_result r = {0};
         struct err e = {0};
-        int q = cli_catalog(cli, true, &e);
+        int q = cli_catalog(cli, CLI_WORK, &e);
         if (q == 0)
                 q = import_run(cli->catalog, cli->config, cli->words[0], &r, &e);
         if (q < 0) {

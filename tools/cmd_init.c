@@ -192,7 +192,7 @@ static int say_policy(struct cli *cli, struct err *e)
 
 static int prepare(struct cli *cli, struct err *e)
 {
-        int q = cli_engine(cli, true, e);
+        int q = cli_engine(cli, CLI_WORK, e);
         if (q == 0 && (q = make_store(cli, e)) == -EACCES)
                 (void)say_policy(cli, NULL); /* what is missing is in it */
         return q < 0 ? q : first_use(cli, e);
@@ -201,7 +201,7 @@ static int prepare(struct cli *cli, struct err *e)
 static int say_result(struct cli *cli, struct err *e)
 {
         _cleanup_buf_ struct buf b = BUF_INIT;
-        int q = cli_catalog(cli, true, e);
+        int q = cli_catalog(cli, CLI_WORK, e);
         if (q == 0)
                 q = report_not_yet(cli->catalog, cli->config, &b, e);
         if (q < 0)

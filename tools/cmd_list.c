@@ -13,7 +13,7 @@ static int run(struct cli *cli)
         _cleanup_buf_ struct buf b = BUF_INIT;
         struct err e = {0};
         bool json = cli_flag(cli, "json");
-        int q = cli_catalog(cli, false, &e);
+        int q = cli_catalog(cli, CLI_LOOK, &e);
         if (q == -ENOENT) { /* nothing yet is an answer, too */
                 if (json)
                         (void)puts("{\n  \"version\": 1,\n  \"archives\": []\n}");

@@ -91,7 +91,7 @@ static int recover(struct cli *cli, const char *key, struct recover_counts *coun
         _cleanup_(store_closep) struct store *s = NULL;
         struct keyring *keyring = NULL;
         struct work w = {.cli = cli};
-        int q = cli_catalog(cli, true, e);
+        int q = cli_catalog(cli, CLI_WORK, e);
         if (q == 0)
                 q = try_key(cli, key, &keyring, e);
         if (q == 0)

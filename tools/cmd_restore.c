@@ -92,7 +92,7 @@ static int dry_run(
         struct cli *cli, const struct catalog_archive *a, const char *const *paths, struct err *e)
 {
         struct asked k = {.paths = paths};
-        int q = catalog_members_each(cli->catalog, a->id, true, print_asked, &k, e);
+        int q = catalog_members_each(cli->catalog, a->id, CATALOG_AS_TREE, print_asked, &k, e);
         if (q < 0)
                 return q;
         if (k.any)

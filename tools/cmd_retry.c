@@ -16,7 +16,7 @@ static int run(struct cli *cli)
         if (q < 0)
                 return cli_fail(cli, &e);
         int status = CLI_DONE;
-        if ((q = cli_engine(cli, true, &e)) < 0)
+        if ((q = cli_engine(cli, CLI_WORK, &e)) < 0)
                 status = cli_fail(cli, &e);
         /* one that was only queued needs no second chance, but somebody who does it */
         else if ((a.state == ARCHIVE_FAILED || a.state == ARCHIVE_WAITING) &&

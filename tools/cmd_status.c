@@ -111,7 +111,7 @@ static int run(struct cli *cli)
 {
         struct look l = {.text = BUF_INIT};
         struct err e = {0};
-        int q = cli_catalog(cli, false, &e);
+        int q = cli_catalog(cli, CLI_LOOK, &e);
         if (q == -ENOENT) /* nothing yet: an empty catalogue says so, and looking makes no folder */
                 q = catalog_open(NULL, &cli->catalog, &e);
         if (q == 0)

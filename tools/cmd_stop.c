@@ -50,7 +50,7 @@ static int collect(struct cli *cli, struct runners *r, struct err *e)
         if (m.pid > 0)
                 add(r, m.pid);
         mountd_done(&m);
-        q = cli_catalog(cli, false, e);
+        q = cli_catalog(cli, CLI_LOOK, e);
         if (q == 0)
                 q = catalog_archive_each(cli->catalog, each, r, e);
         return q == -ENOENT ? 0 : q;

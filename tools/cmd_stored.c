@@ -175,7 +175,7 @@ static int run(struct cli *cli)
                 .end = cli_flag(cli, "null") ? 0 : '\n'};
         if (k.json && (k.quiet || cli_flag(cli, "null")))
                 return cli_misuse(cli, "--json goes with neither --quiet nor --null");
-        int q = cli_catalog(cli, false, &e);
+        int q = cli_catalog(cli, CLI_LOOK, &e);
         for (int i = 0; q == 0 && i < cli->n_words; i++)
                 q = ask_tree(&k, cli->words[i], &e);
         if (q == 0)

@@ -55,7 +55,7 @@ static int find_named(const char *word, struct target *t, struct err *e)
 static void say_pending(struct cli *cli)
 {
         unsigned n = 0;
-        if (cli_engine(cli, false, NULL) == 0 && engine_pending(cli->engine, &n, NULL) == 0 &&
+        if (cli_engine(cli, CLI_LOOK, NULL) == 0 && engine_pending(cli->engine, &n, NULL) == 0 &&
                 n > 0)
                 cli_say(cli, "%s in the background; autoglacier status tells how far it is",
                         WORDS(n, "job goes on", "jobs go on"));

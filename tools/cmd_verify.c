@@ -393,7 +393,7 @@ static int run_key(struct cli *cli, const char *path)
 {
         _cleanup_(keys_private_freep) struct keys_private *key = NULL;
         struct err e = {0};
-        int q = cli_catalog(cli, true, &e);
+        int q = cli_catalog(cli, CLI_WORK, &e);
         if (q == 0)
                 q = refuse_own(cli->config, path, &e);
         if (q == 0)
@@ -415,7 +415,7 @@ static int run(struct cli *cli)
                 return cli_misuse(cli, "the proof of a key has no --json: its exit status tells");
         if (key && !cli_flag(cli, "data"))
                 return run_key(cli, key);
-        int q = cli_catalog(cli, cli_flag(cli, "repair"), &e);
+        int q = cli_catalog(cli, cli_flag(cli, "repair") ? CLI_WORK : CLI_LOOK, &e);
         if (q == 0 && cli_flag(cli, "data"))
                 q = cli_keyring(cli, key, &k.keyring, &e);
         if (q == 0)

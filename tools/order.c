@@ -27,7 +27,7 @@ int order_check(struct cli *cli)
 static int say_stored(struct cli *cli, const char *id, int result, struct err *e)
 {
         struct catalog_archive a = {0};
-        int q = cli_catalog(cli, true, e);
+        int q = cli_catalog(cli, CLI_WORK, e);
         if (q == 0)
                 q = catalog_archive_get(cli->catalog, id, &a, e);
         if (q < 0)

@@ -40,7 +40,7 @@ int thawed_quote(
         struct engine_restore_wish w;
         int q = make_wish(a, t, &paths, &w, e);
         if (q == 0)
-                q = cli_engine(cli, false, e);
+                q = cli_engine(cli, CLI_LOOK, e);
         if (q == 0)
                 q = engine_restore_quote(cli->engine, &w, &text, e);
         if (q == 0)
@@ -55,7 +55,7 @@ static int reopen(struct cli *cli, struct err *e)
         engine_close(cli->engine);
         cli->catalog = NULL;
         cli->engine = NULL;
-        int q = cli_catalog(cli, true, e);
+        int q = cli_catalog(cli, CLI_WORK, e);
         struct keyring *k;
         return q < 0 ? q : cli_keyring(cli, cli_value(cli, "key"), &k, e);
 }
