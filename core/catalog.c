@@ -170,8 +170,7 @@ static int open_unchanging(struct catalog *c, struct err *e)
         if (stat(log, &st) == 0 && st.st_size > 0)
                 return err_set(e, -EROFS,
                         "the catalogue %s lies where nothing can be written, and its newest "
-                        "changes "
-                        "are in %s; copy the data folder to where it can",
+                        "changes are in %s; copy the data folder to where it can",
                         c->path, log);
         buf_adds(&name, *c->path == '/' ? "file://" : "file:");
         for (const char *p = c->path; *p; p++)

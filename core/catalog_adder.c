@@ -107,8 +107,7 @@ static int imply_folder(struct catalog_adder *a, int64_t parent, const char *nam
 {
         int q = catalog_exec(a->c, e,
                 "INSERT INTO member (archive, parent, name, kind, mode, uid, gid, mtime, size, "
-                "tar_len) "
-                "VALUES (?1, ?2, ?3, 'i', 493, 0, 0, 0, 0, 0)",
+                "tar_len) VALUES (?1, ?2, ?3, 'i', 493, 0, 0, 0, 0, 0)",
                 "iib", a->archive, parent, name, len);
         if (q < 0)
                 return q;
@@ -163,13 +162,12 @@ static int parent_of(struct catalog_adder *a, const char *path, const char **ret
 
 /* The row stays when a path comes again: it is an inode number, and children may hang on it. */
 static const char upsert[] =
-        "INSERT INTO member (archive, parent, name, kind, mode, uid, gid, mtime, size, tar_offset, "
-        "tar_len, "
-        "sha512, link, ino) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, "
-        "nullif(?14, 0)) "
-        "ON CONFLICT (archive, parent, name) DO UPDATE SET kind = excluded.kind, mode = "
-        "excluded.mode, "
-        "uid = excluded.uid, gid = excluded.gid, mtime = excluded.mtime, size = excluded.size, "
+        "INSERT INTO member (archive, parent, name, kind, mode, uid, gid, mtime, size, "
+        "tar_offset, tar_len, sha512, link, ino) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, nullif(?14, 0)) "
+        "ON CONFLICT (archive, parent, name) "
+        "DO UPDATE SET kind = excluded.kind, mode = excluded.mode, uid = excluded.uid, "
+        "gid = excluded.gid, mtime = excluded.mtime, size = excluded.size, "
         "tar_offset = excluded.tar_offset, tar_len = excluded.tar_len, sha512 = excluded.sha512, "
         "link = excluded.link, ino = excluded.ino";
 
@@ -234,11 +232,10 @@ int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, 
                 row, at, e);
         if (q == 0) /* folders that only stood for what is gone */
                 q = catalog_slices(c,
-                        "DELETE FROM member WHERE row IN (SELECT row FROM member AS m WHERE "
-                        "archive = ?1 AND "
-                        "kind = 'i' AND NOT EXISTS (SELECT 1 FROM member AS k WHERE k.archive = ?1 "
-                        "AND "
-                        "k.parent = m.row) LIMIT 4000) AND ?2 >= 0",
+                        "DELETE FROM member WHERE row IN (SELECT row FROM member AS m "
+                        "WHERE archive = ?1 AND kind = 'i' AND NOT EXISTS "
+                        "(SELECT 1 FROM member AS k WHERE k.archive = ?1 AND k.parent = m.row) "
+                        "LIMIT 4000) AND ?2 >= 0",
                         row, at, e);
         if (q == 0)
                 q = txn_begin(c, TXN_DURABLE, e);

@@ -85,8 +85,8 @@ static int row_latest(struct catalog *c, int64_t *ret, struct err *e)
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
-                "SELECT row FROM archive WHERE state NOT IN (?1, ?2) ORDER BY created DESC, row "
-                "DESC LIMIT 1",
+                "SELECT row FROM archive WHERE state NOT IN (?1, ?2) "
+                "ORDER BY created DESC, row DESC LIMIT 1",
                 "dd", ARCHIVE_DELETED, ARCHIVE_PREPARED);
         if (r == 0)
                 r = query_step(&q, e);

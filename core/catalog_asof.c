@@ -101,8 +101,8 @@ static int is_gone(struct collect *k, const char *path)
 static int keep(struct collect *k, const char *base, const struct catalog_member *m)
 {
         int q = catalog_exec(k->c, k->e,
-                "INSERT OR IGNORE INTO temp.asof (path, base, tar_offset, member) VALUES (?1, ?2, "
-                "?3, ?4)",
+                "INSERT OR IGNORE INTO temp.asof (path, base, tar_offset, member) "
+                "VALUES (?1, ?2, ?3, ?4)",
                 "psui", m->path, base, m->tar_offset, m->row);
         return q < 0 ? q : 0;
 }

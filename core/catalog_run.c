@@ -23,10 +23,10 @@ void catalog_run_done(struct catalog_run *r)
 static int put_run(struct catalog *c, int64_t row, const struct catalog_run *r, struct err *e)
 {
         int q = catalog_exec(c, e,
-                "INSERT INTO run (archive, chain, job, changed_only, roots) VALUES (?1, ?2, ?3, "
-                "?4, "
-                "?5) ON CONFLICT (archive) DO UPDATE SET chain = excluded.chain, job = "
-                "excluded.job, changed_only = excluded.changed_only, roots = excluded.roots",
+                "INSERT INTO run (archive, chain, job, changed_only, roots) "
+                "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (archive) "
+                "DO UPDATE SET chain = excluded.chain, job = excluded.job, "
+                "changed_only = excluded.changed_only, roots = excluded.roots",
                 "issdb", row, r->chain, r->job ? r->job : "", (int)r->changed_only,
                 r->roots ? r->roots : "", r->roots_len);
         if (q < 0)
@@ -183,9 +183,8 @@ static int holds(struct catalog *c, int64_t archive, const char *path, struct er
                 size_t n = strcspn(p, "/");
                 _cleanup_query_ struct query q = {0};
                 int r = query_open(&q, c, e,
-                        "SELECT row, kind FROM member WHERE archive = ?1 AND parent = ?2 AND name "
-                        "= "
-                        "?3",
+                        "SELECT row, kind FROM member WHERE archive = ?1 AND parent = ?2 "
+                        "AND name = ?3",
                         "iib", archive, parent, p, n);
                 if (r == 0)
                         r = query_step(&q, e);

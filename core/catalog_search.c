@@ -105,9 +105,8 @@ static int row_range(struct catalog *c, int64_t archive, bool *ret_done, int64_t
 {
         _cleanup_query_ struct query q = {0};
         int r = query_open(&q, c, e,
-                "SELECT (SELECT summed FROM archive WHERE row = ?1), min(row), max(row) FROM "
-                "member "
-                "INDEXED BY member_name WHERE archive = ?1",
+                "SELECT (SELECT summed FROM archive WHERE row = ?1), min(row), max(row) "
+                "FROM member INDEXED BY member_name WHERE archive = ?1",
                 "i", archive);
         if (r == 0)
                 r = query_step(&q, e);

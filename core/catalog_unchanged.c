@@ -9,8 +9,8 @@
 static int add_range(struct catalog *c, int64_t row, const struct catalog_range *r, struct err *e)
 {
         int q = catalog_exec(c, e,
-                "INSERT INTO unchanged (archive, at, base, first, last) VALUES (?1, ?2, ?3, ?4, "
-                "?5)",
+                "INSERT INTO unchanged (archive, at, base, first, last) "
+                "VALUES (?1, ?2, ?3, ?4, ?5)",
                 "iusuu", row, r->at, r->base, r->first, r->last);
         return q < 0 ? q : 0;
 }
@@ -95,12 +95,11 @@ int catalog_bases_each(struct catalog *c, const char *id,
                 return r;
         _cleanup_query_ struct query q = {0};
         r = query_open(&q, c, e,
-                "SELECT u.base, b.name, count(m.row) FROM unchanged AS u LEFT JOIN archive AS b ON "
-                "b.id = u.base LEFT JOIN member AS m INDEXED BY member_tar ON m.archive = b.row "
-                "AND "
-                "m.tar_offset BETWEEN u.first AND u.last AND m.kind IN ('f', 'h') WHERE u.archive "
-                "= "
-                "?1 GROUP BY u.base ORDER BY u.base",
+                "SELECT u.base, b.name, count(m.row) FROM unchanged AS u "
+                "LEFT JOIN archive AS b ON b.id = u.base "
+                "LEFT JOIN member AS m INDEXED BY member_tar ON m.archive = b.row "
+                "AND m.tar_offset BETWEEN u.first AND u.last AND m.kind IN ('f', 'h') "
+                "WHERE u.archive = ?1 GROUP BY u.base ORDER BY u.base",
                 "i", row);
         while (r == 0 && (r = query_step(&q, e)) > 0)
                 r = each(ctx, query_text(&q, 0), query_text(&q, 1), query_u64(&q, 2));
@@ -179,9 +178,8 @@ static int find_layers(
                 return r;
         _cleanup_query_ struct query q = {0};
         r = query_open(&q, c, e,
-                "SELECT DISTINCT b.row, b.id FROM unchanged AS u JOIN archive AS b ON b.id = "
-                "u.base "
-                "WHERE u.archive = ?1 ORDER BY b.row DESC",
+                "SELECT DISTINCT b.row, b.id FROM unchanged AS u "
+                "JOIN archive AS b ON b.id = u.base WHERE u.archive = ?1 ORDER BY b.row DESC",
                 "i", row);
         while (r == 0 && (r = query_step(&q, e)) > 0)
                 r = add_layer(ret, query_i64(&q, 0), query_text(&q, 1), e);

@@ -171,8 +171,7 @@ static int fill_slice(struct filling *f)
         int n = 0;
         int r = query_open(&q, f->c, f->e,
                 "SELECT " MEMBER_COLUMNS " FROM member AS m WHERE archive = ?1 AND tar_offset > ?2 "
-                "ORDER BY tar_offset LIMIT "
-                "4000",
+                "ORDER BY tar_offset LIMIT 4000",
                 "ii", f->archive, f->at);
         while (r == 0 && (r = query_step(&q, f->e)) > 0) {
                 struct catalog_member m;
@@ -394,8 +393,7 @@ static int read_archive(struct catalog_versions *v, struct cursor *k, struct err
         size_t rows = 0;
         int r = query_open(&q, v->c, e,
                 "SELECT " MEMBER_COLUMNS " FROM member AS m WHERE archive = ?1 AND tar_offset > ?2 "
-                "ORDER BY tar_offset LIMIT "
-                "512",
+                "ORDER BY tar_offset LIMIT 512",
                 "ii", k->archive, k->at_offset);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
                 struct catalog_member m;

@@ -171,11 +171,10 @@ int catalog_blocks(struct catalog *c, const char *id, uint64_t tar_offset, uint6
         uint64_t end = len > UINT64_MAX - tar_offset ? UINT64_MAX : tar_offset + len;
         _cleanup_query_ struct query q = {0};
         r = query_open(&q, c, e,
-                "SELECT volume, number, tar_offset, plain_offset, tar_len, plain_len FROM block "
-                "WHERE archive = ?1 "
-                "AND tar_offset >= coalesce((SELECT max(tar_offset) FROM block WHERE archive = ?1 "
-                "AND "
-                "tar_offset <= ?2), 0) AND tar_offset < ?3 ORDER BY tar_offset",
+                "SELECT volume, number, tar_offset, plain_offset, tar_len, plain_len "
+                "FROM block WHERE archive = ?1 AND tar_offset >= coalesce((SELECT max(tar_offset) "
+                "FROM block WHERE archive = ?1 AND tar_offset <= ?2), 0) "
+                "AND tar_offset < ?3 ORDER BY tar_offset",
                 "iuu", row, tar_offset, end);
         while (r == 0 && (r = query_step(&q, e)) > 0) {
                 struct catalog_block b = {

@@ -190,8 +190,7 @@ static int find(struct glacier *g, const char *name, struct glacier_object *ret,
                               name, g->vault, day)
                     : err_set(e, -ENOENT,
                               "%s is not among what is known of the vault %s; its inventory has "
-                              "not "
-                              "been fetched yet",
+                              "not been fetched yet",
                               name, g->vault);
 }
 

@@ -248,8 +248,7 @@ static int initiate(struct glacier *g, const struct glacier_object *o, struct gl
         if (q == -ENOENT && !o)
                 return err_set(e, -EAGAIN,
                         "the vault %s has no inventory yet: the first one is made about a day "
-                        "after "
-                        "its first archive",
+                        "after its first archive",
                         g->vault);
         if (q < 0)
                 return q;

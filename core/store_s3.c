@@ -244,8 +244,7 @@ static int set_address(struct s3_store *s, const char *url, const char *class, s
         if (!bucket_is_sane(bucket))
                 return err_set(e, -EINVAL,
                         "%s: \"%s\" is no name of a bucket (3 to 63 letters, digits, dots, "
-                        "hyphens); "
-                        "VAULT is written s3://bucket or s3://bucket/prefix",
+                        "hyphens); VAULT is written s3://bucket or s3://bucket/prefix",
                         url, bucket);
         s->bucket = strdup(bucket);
         s->base.url = strdup(url);

@@ -161,8 +161,7 @@ static int step_missed(struct thaw *t, struct err *e)
         clock_iso(t->r.ready_until, until);
         (void)err_set(&why, -ETIME,
                 "what was thawed could be read until %s and was not fetched till then%s; ask for "
-                "it "
-                "again, for its price",
+                "it again, for its price",
                 until,
                 t->r.state == RESTORE_NEEDS_KEY ? ", since no private key was unlocked" : "");
         thaw_log(t, 'e', "restore failed: %s", why.text);
