@@ -103,9 +103,7 @@ static int settle(void *ctx, const char *base _unused_, const struct catalog_mem
         if (fd < 0)
                 return 0; /* without rights for its owner it is as it was; or it was told of */
         mode_t mode = set_owner(f, fd, m);
-        int64_t s = m->mtime / CLOCK_NSEC - (m->mtime % CLOCK_NSEC < 0);
-        const struct timespec t[2] = {
-                {.tv_nsec = UTIME_OMIT}, {.tv_sec = s, .tv_nsec = m->mtime - s * CLOCK_NSEC}};
+        const struct timespec t[2] = {{.tv_nsec = UTIME_OMIT}, clock_timespec(m->mtime)};
         if (futimens(fd, t) < 0)
                 (void)warn(f, m->path, "its time could not be set"); /* counted */
         return fchmod(fd, mode) < 0 ? warn(f, m->path, "its mode could not be set") : 0;

@@ -28,7 +28,7 @@ int backoff_wait(int64_t ns, const atomic_bool *stop)
                 if (left <= 0)
                         return 0;
                 left = MIN(left, SLICE);
-                const struct timespec t = {left / CLOCK_NSEC, left % CLOCK_NSEC};
+                const struct timespec t = clock_timespec(left);
                 (void)nanosleep(&t, NULL); /* the clock says when it is over */
         }
 }

@@ -1,7 +1,6 @@
 #include "clock.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 /* One second less than fits: manifests hold no more (manifest_time_parse). */
 #define LAST_SECOND (INT64_MAX / CLOCK_NSEC - 1)
@@ -32,14 +31,15 @@ int64_t clock_monotonic(void)
         return now(CLOCK_MONOTONIC);
 }
 
-static int64_t floor_seconds(int64_t t)
+struct timespec clock_timespec(int64_t t)
 {
-        return t / CLOCK_NSEC - (t % CLOCK_NSEC < 0);
+        int64_t s = t / CLOCK_NSEC - (t % CLOCK_NSEC < 0);
+        return (struct timespec){.tv_sec = s, .tv_nsec = t - s * CLOCK_NSEC};
 }
 
 static void format(int64_t t, const char *fmt, char out[CLOCK_TEXT_MAX])
 {
-        time_t s = (time_t)floor_seconds(t);
+        time_t s = clock_timespec(t).tv_sec;
         struct tm tm;
         if (!gmtime_r(&s, &tm) || strftime(out, CLOCK_TEXT_MAX, fmt, &tm) == 0)
                 (void)snprintf(out, CLOCK_TEXT_MAX, "%" PRId64, (int64_t)s); /* fits */
@@ -59,8 +59,7 @@ void clock_iso_ns(int64_t t, char out[CLOCK_TEXT_MAX])
 {
         char s[CLOCK_TEXT_MAX];
         format(t, "%Y-%m-%dT%H:%M:%S", s);
-        int64_t ns = t - floor_seconds(t) * CLOCK_NSEC;
-        (void)snprintf(out, CLOCK_TEXT_MAX, "%.28s.%09dZ", s, (int)ns); /* fits */
+        (void)snprintf(out, CLOCK_TEXT_MAX, "%.28s.%09dZ", s, (int)clock_timespec(t).tv_nsec);
 }
 
 void clock_words(int64_t ns, char out[CLOCK_TEXT_MAX])

@@ -5,6 +5,8 @@
 
 #include "base.h"
 
+#include <time.h>
+
 #define CLOCK_NSEC 1000000000ll
 
 int64_t clock_now(void);       /* wall clock, ns */
@@ -15,6 +17,9 @@ int64_t clock_monotonic(void); /* for durations, ns; unrelated to clock_now() */
  * anything.
  */
 int64_t clock_of(int64_t seconds, int64_t ns);
+/* The same as seconds, rounded down, and 0 to 999,999,999 ns: also a length of time, or a point on
+ * the monotonic clock. */
+struct timespec clock_timespec(int64_t t);
 
 #define CLOCK_TEXT_MAX 40
 /* "2026-11-22T21:27:03Z" */

@@ -51,7 +51,7 @@ static void text(struct entry *n, const char *name, const char *value)
 /* As strftime('%Y-%m-%d %H:%M:%S') of the local time, which is what the log has always had. */
 static void time_text(int64_t ns, char out[32])
 {
-        time_t t = (time_t)(ns / CLOCK_NSEC - (ns % CLOCK_NSEC < 0));
+        time_t t = clock_timespec(ns).tv_sec;
         struct tm tm;
         if (!localtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
                 *out = 0;

@@ -123,12 +123,7 @@ static struct stat as_recorded(const struct catalog_member *m, const struct stat
         s.st_mode = (st->st_mode & S_IFMT) | m->mode;
         s.st_uid = m->uid;
         s.st_gid = m->gid;
-        s.st_mtim.tv_sec = m->mtime / 1000000000;
-        s.st_mtim.tv_nsec = m->mtime % 1000000000;
-        if (s.st_mtim.tv_nsec < 0) {
-                s.st_mtim.tv_nsec += 1000000000;
-                s.st_mtim.tv_sec--;
-        }
+        s.st_mtim = clock_timespec(m->mtime);
         s.st_size = m->type == 'f' ? (off_t)m->size : st->st_size;
         return s;
 }

@@ -431,7 +431,7 @@ int walk_manifest(struct run *r, struct err *e)
         struct stat st = {.st_mode = S_IFREG | 0400,
                 .st_nlink = 1,
                 .st_size = (off_t)(size + MANIFEST_RECORD)};
-        st.st_mtim.tv_sec = r->a.created / 1000000000;
+        st.st_mtim.tv_sec = clock_timespec(r->a.created).tv_sec;
         struct tar_member m = {.path = MANIFEST_PATH, .st = &st, .fd = -EBADF};
         pack_content(r->pack, COMPRESS_HASHES);
         if ((q = tar_begin(r->tar, &m, NULL, e)) < 0)

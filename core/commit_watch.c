@@ -77,8 +77,7 @@ static void sending(void *ctx, size_t bytes)
         int64_t until = now + rate_take(&r->watch.rate, bytes, now);
         while (!atomic_load(&r->watch.halt) && (now = clock_monotonic()) < until) {
                 int64_t nap = MIN(until - now, LOOK_NS);
-                const struct timespec ts = {
-                        .tv_sec = nap / CLOCK_NSEC, .tv_nsec = nap % CLOCK_NSEC};
+                const struct timespec ts = clock_timespec(nap);
                 (void)nanosleep(&ts, NULL); /* a shorter one does no harm */
         }
 }
@@ -195,7 +194,7 @@ static void *watch(void *arg)
         pthread_mutex_lock(&w->lock);
         while (!w->ending) {
                 int64_t until = clock_monotonic() + LOOK_NS;
-                struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+                struct timespec ts = clock_timespec(until);
                 (void)pthread_cond_timedwait(&w->end, &w->lock, &ts); /* time-out: look */
                 pthread_mutex_unlock(&w->lock);
                 look(r);

@@ -313,7 +313,7 @@ static bool look_once(struct engine *g, struct catalog *c)
 static void wait_for_news(struct engine *g)
 {
         int64_t until = clock_monotonic() + LOOK_AGAIN_NS;
-        struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+        struct timespec ts = clock_timespec(until);
         pthread_mutex_lock(&g->lock);
         if (!g->poked) {
                 g->idle = true;
@@ -379,7 +379,7 @@ void engine_drain(struct engine *g, const atomic_bool *stop)
         pthread_mutex_lock(&g->lock);
         while (g->started && !atomic_load(stop) && !g->idle) {
                 int64_t until = clock_monotonic() + CLOCK_NSEC / 5;
-                struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+                struct timespec ts = clock_timespec(until);
                 (void)pthread_cond_timedwait(&g->cond, &g->lock, &ts); /* a signal sets *stop */
         }
         pthread_mutex_unlock(&g->lock);

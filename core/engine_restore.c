@@ -321,7 +321,7 @@ static void wait_for_news(struct engine *g, int64_t ns)
 {
         int64_t until =
                 clock_monotonic() + MAX(MIN(ns, (int64_t)RESTORES_LOOK_NS), CLOCK_NSEC / 50);
-        struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+        struct timespec ts = clock_timespec(until);
         pthread_mutex_lock(&g->lock);
         unsigned seen = g->restore_news;
         while (seen == g->restore_news && !atomic_load(&g->stop))

@@ -281,7 +281,7 @@ static void *work(void *arg)
 static bool wait_a_little(struct call *k)
 {
         int64_t until = clock_monotonic() + LOOK_NS;
-        const struct timespec ts = {until / CLOCK_NSEC, until % CLOCK_NSEC};
+        const struct timespec ts = clock_timespec(until);
         pthread_mutex_lock(&k->lock);
         if (!k->over)
                 (void)pthread_cond_timedwait(&k->cond, &k->lock, &ts); /* time-out: look */

@@ -78,12 +78,8 @@ static int copy_folder(void *ctx, const struct catalog_member *m)
                 .st_mode = S_IFDIR | m->mode,
                 .st_uid = m->uid,
                 .st_gid = m->gid,
-                .st_mtim = {.tv_sec = m->mtime / CLOCK_NSEC, .tv_nsec = m->mtime % CLOCK_NSEC},
+                .st_mtim = clock_timespec(m->mtime),
         };
-        if (st->st_mtim.tv_nsec < 0) { /* before 1970 */
-                st->st_mtim.tv_nsec += CLOCK_NSEC;
-                st->st_mtim.tv_sec--;
-        }
         return m->type == 'd';
 }
 

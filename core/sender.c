@@ -20,7 +20,7 @@ static bool over(const struct sender *s)
 
 static void wait_until(struct sender *s, int64_t until)
 {
-        struct timespec ts = {.tv_sec = until / CLOCK_NSEC, .tv_nsec = until % CLOCK_NSEC};
+        struct timespec ts = clock_timespec(until);
         (void)pthread_cond_timedwait(&s->changed, &s->lock, &ts); /* time-out: look again */
 }
 

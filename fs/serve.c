@@ -220,8 +220,7 @@ static bool tick(struct serve *s, unsigned most)
 static void nap(struct serve *s, int64_t ns)
 {
         int64_t until = clock_monotonic() + ns;
-        const struct timespec ts = {
-                .tv_sec = until / CLOCK_NSEC, .tv_nsec = (long)(until % CLOCK_NSEC)};
+        const struct timespec ts = clock_timespec(until);
         (void)sem_clockwait(&s->wake, CLOCK_MONOTONIC, &ts); /* looked at again anyway */
 }
 

@@ -41,12 +41,7 @@ mode_t vkind_mode(enum vkind kind)
 
 static void set_time(struct stat *st, int64_t t)
 {
-        struct timespec ts = {.tv_sec = t / CLOCK_NSEC, .tv_nsec = t % CLOCK_NSEC};
-        if (ts.tv_nsec < 0) {
-                ts.tv_nsec += CLOCK_NSEC;
-                ts.tv_sec--;
-        }
-        st->st_mtim = st->st_ctim = st->st_atim = ts;
+        st->st_mtim = st->st_ctim = st->st_atim = clock_timespec(t);
 }
 
 static mode_t member_type(char type)

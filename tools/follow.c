@@ -65,10 +65,7 @@ static void *watch(void *arg)
         struct follow *f = arg;
         pthread_mutex_lock(&f->lock);
         while (!f->over) {
-                struct timespec ts;
-                (void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail */
-                int64_t until = (int64_t)ts.tv_sec * CLOCK_NSEC + ts.tv_nsec + CLOCK_NSEC / 5;
-                ts = (struct timespec){until / CLOCK_NSEC, until % CLOCK_NSEC};
+                const struct timespec ts = clock_timespec(clock_now() + CLOCK_NSEC / 5);
                 (void)pthread_cond_timedwait(&f->cond, &f->lock, &ts); /* time-out: look */
                 if (f->over)
                         break;

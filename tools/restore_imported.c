@@ -61,7 +61,7 @@ static int wait_for(struct work *w, struct err *e)
                 int q = look(w, &asked, e);
                 if (q != 0 || !cli_flag(w->cli, "wait") || atomic_load(&cli_stop))
                         return q;
-                const struct timespec ts = {pause / CLOCK_NSEC, pause % CLOCK_NSEC};
+                const struct timespec ts = clock_timespec(pause);
                 (void)nanosleep(&ts, NULL); /* woken early: look early */
                 pause = MIN(pause * 3 / 2, LOOK_LAST_NS);
         }

@@ -291,6 +291,13 @@ static void times_are_utc_and_exact(void **state _unused_)
         assert_string_equal(s, "1969-12-31T23:59:59.999999999Z");
 }
 
+static void seconds_before_1970_are_rounded_down(void **state _unused_)
+{
+        const struct timespec before = clock_timespec(-1), after = clock_timespec(CLOCK_NSEC + 5);
+        assert_true(before.tv_sec == -1 && before.tv_nsec == CLOCK_NSEC - 1);
+        assert_true(after.tv_sec == 1 && after.tv_nsec == 5);
+}
+
 static void times_outside_what_fits_become_the_first_or_last_moment(void **state _unused_)
 {
         char s[CLOCK_TEXT_MAX];
@@ -371,6 +378,7 @@ int main(void)
                 IN_FOLDER(a_lock_is_held_until_its_descriptor_is_closed),
                 IN_FOLDER(a_lock_file_that_its_holder_removes_keeps_out_all_others),
                 cmocka_unit_test(times_are_utc_and_exact),
+                cmocka_unit_test(seconds_before_1970_are_rounded_down),
                 cmocka_unit_test(times_outside_what_fits_become_the_first_or_last_moment),
                 cmocka_unit_test(sizes_and_spans_are_readable),
                 cmocka_unit_test(durations_are_checked),
