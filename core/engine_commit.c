@@ -100,12 +100,11 @@ static int commit_locked(struct engine *g, struct catalog *c, struct catalog_arc
         if (q < 0)
                 return q;
         if ((q = freeze(g, c, a, hooks, e)) < 0) {
-                jobs_unlock(g, a->id, lock, true);
+                jobs_over(g, a->id, lock);
                 return q;
         }
         if (held_add(g, a->id, lock, a->description, len) < 0) {
-                jobs_unlock(g, a->id, lock,
-                        false); /* it is committed all the same, and will be adopted */
+                jobs_unlock(lock); /* it is committed all the same, and will be adopted */
                 return 0;
         }
         return 0;
@@ -186,7 +185,7 @@ int engine_commit_seal(struct engine *g, const char *id, struct err *e)
                 q = catalog_event(c, id, 'i', "queued", e);
         int lock = held_take(g, id);
         if (lock >= 0)
-                jobs_unlock(g, id, lock, false); /* the worker takes it */
+                jobs_unlock(lock); /* the worker takes it */
         jobs_poke(g);
         jobs_changed(g, id);
         return q;
@@ -230,7 +229,7 @@ static int place(struct engine *g, struct catalog *c, struct catalog_archive *a,
         if (q == 0 && held_add(g, a->id, lock, o->description, strlen(o->description)) < 0)
                 q = err_oom(e);
         if (q < 0)
-                jobs_unlock(g, a->id, lock, false);
+                jobs_unlock(lock);
         return q;
 }
 
@@ -299,7 +298,7 @@ int engine_detach(struct engine *g, const char *id, struct err *e)
         int lock = held_take(g, id);
         if (lock < 0)
                 return err_set(e, -ENOENT, "%s was not made here", id);
-        jobs_unlock(g, id, lock, false);
+        jobs_unlock(lock);
         jobs_poke(g);
         return 0;
 }

@@ -60,9 +60,11 @@ struct engine {
 void agent_open(struct engine *g);
 
 /* engine_jobs.c */
-int jobs_lock(struct engine *g, const char *id, int *ret_fd,
-        struct err *e); /* -EAGAIN: somebody runs it */
-void jobs_unlock(struct engine *g, const char *id, int fd, bool finished);
+/* -EAGAIN: somebody runs it. */
+int jobs_lock(struct engine *g, const char *id, int *ret_fd, struct err *e);
+void jobs_unlock(int fd);
+/* The same where no program will ever look for the job again: its file goes, too. */
+void jobs_over(struct engine *g, const char *id, int fd);
 void jobs_poke(struct engine *g);
 /* An archive is not as it was: tells engine_on_change()'s function. `ctx` is the engine. */
 void jobs_changed(void *ctx, const char *id);

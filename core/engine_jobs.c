@@ -27,13 +27,19 @@ int jobs_lock(struct engine *g, const char *id, int *ret_fd, struct err *e)
         return io_lock_file(g->locks_fd, name, ret_fd, e);
 }
 
-/* `finished`: no program will ever look for this job again, so its file may go. */
-void jobs_unlock(struct engine *g, const char *id, int fd, bool finished)
+void jobs_unlock(int fd)
+{
+        base_closep(&fd);
+}
+
+void jobs_over(struct engine *g, const char *id, int fd)
 {
         _cleanup_free_ char *name = NULL;
-        if (finished && asprintf(&name, "%s.lock", id) >= 0)
+        if (asprintf(&name, "%s.lock", id) < 0)
+                name = NULL;
+        else
                 (void)unlinkat(g->locks_fd, name, 0); /* one that stays is only litter */
-        base_closep(&fd);
+        jobs_unlock(fd);
 }
 
 void jobs_poke(struct engine *g)
@@ -137,7 +143,10 @@ static int run_job(struct engine *g, struct catalog *c, const char *id, int lock
                 (void)catalog_archive_set_runner(
                         c, id, 0, NULL); /* only for show; the lock is what counts */
         }
-        jobs_unlock(g, id, lock, is_finished(c, id));
+        if (is_finished(c, id))
+                jobs_over(g, id, lock);
+        else
+                jobs_unlock(lock);
         return q;
 }
 
@@ -245,7 +254,7 @@ int engine_ready(struct engine *g, unsigned *ret, struct err *e)
                 int lock;
                 if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
                         continue;
-                jobs_unlock(g, k.ids[i], lock, false);
+                jobs_unlock(lock);
                 n++;
         }
         *ret = n;
@@ -264,7 +273,7 @@ static bool others(void *ctx)
                 int lock;
                 if (jobs_lock(g, k.ids[i], &lock, NULL) < 0)
                         continue;
-                jobs_unlock(g, k.ids[i], lock, false);
+                jobs_unlock(lock);
                 return true;
         }
         return false;
@@ -420,7 +429,10 @@ static int abort_here(struct engine *g, struct catalog *c, const char *id, struc
                 .changed = jobs_changed,
                 .ctx = g};
         int q = commit_abort(&env, id, e);
-        jobs_unlock(g, id, lock, q == 0);
+        if (q == 0)
+                jobs_over(g, id, lock);
+        else
+                jobs_unlock(lock);
         return q;
 }
 

@@ -115,7 +115,7 @@ static int with_lock(struct engine *g, struct catalog *c, const char *id,
         if (q < 0)
                 return 0; /* somebody is at it */
         q = fn(g, c, id, e);
-        jobs_unlock(g, id, fd, false);
+        jobs_unlock(fd);
         return q;
 }
 

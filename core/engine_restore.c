@@ -260,7 +260,7 @@ static int run_one(
                 .tick_ctx = w->ctx};
         if (q == 0)
                 q = thaw_run(&env, row, e);
-        jobs_unlock(g, name, lock, false);
+        jobs_unlock(lock);
         return q;
 }
 
