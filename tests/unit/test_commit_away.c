@@ -5,6 +5,7 @@
 #include "stores.h"
 #include "sweep.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 
 #define WITHIN_NS (120 * CLOCK_NSEC)
@@ -240,6 +241,23 @@ static void stored_it_stays_so_while_the_cleaning_up_waits(void **state)
         free(id);
 }
 
+/* `object` "": uploads that nobody knows of. */
+static void add_litter(struct catalog *c, const char *url, const char *store, const char *object)
+{
+        struct err e = {0};
+        home_must(catalog_litter_add(c, &(struct catalog_litter){url, store, object}, &e), &e);
+}
+
+/* An upload of that name, which the store has. The path of its file. */
+static char *put_upload(const struct home *h, const char *object)
+{
+        struct err e = {0};
+        tree_sh("mkdir -p $T/remote/uploads/m");
+        char *path = io_join(h->path, "remote/uploads/m/name");
+        home_must(io_write_file(AT_FDCWD, path, 0600, object, strlen(object), &e), &e);
+        return path;
+}
+
 static void what_is_in_use_is_never_swept(void **state)
 {
         struct home *h = *state;
@@ -257,20 +275,70 @@ static void what_is_in_use_is_never_swept(void **state)
         _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
         const char *objects[] = {v[0].object, manifest, "archives/gone/old"};
         for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-                home_must(
-                        catalog_litter_add(c,
-                                &(struct catalog_litter){a.store_url, a.store_id, objects[i]}, &e),
-                        &e);
-        tree_sh("mkdir -p $T/remote/objects/archives/gone; touch "
-                "$T/remote/objects/archives/gone/old");
+                add_litter(c, a.store_url, a.store_id, objects[i]);
+        add_litter(c, a.store_url, "another", "archives/other/old"); /* at another time */
+        tree_sh("cd $T/remote/objects/archives && mkdir gone other && touch gone/old other/old");
         atomic_bool stop = false;
         home_must(sweep_all(c, h->config, &stop, &e), &e);
         free(v);
         catalog_archive_done(&a);
         catalog_close(c);
         tree_sh("test ! -e $T/remote/objects/archives/gone && ls $T/remote/objects/manifests/*/*");
-        tree_sh("test $(sqlite3 $T/data/catalog.db 'select count(*) from litter') = 0");
+        tree_sh("test -e $T/remote/objects/archives/other/old");
+        tree_sh("test $(sqlite3 $T/data/catalog.db 'select store_id from litter') = another");
         home_check_stored(h, id);
+        free(id);
+}
+
+static void in_doubt_an_upload_is_kept(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        struct catalog *c;
+        struct catalog_archive a = {0};
+        atomic_bool stop = false;
+        home_stage(1);
+        char *id = home_commit(h);
+        home_must(engine_catalog(h->engine, &c, &e), &e);
+        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        _cleanup_free_ char *object = stores_volume_name(a.origin, "gone", 1, ".tar.xz");
+        _cleanup_free_ char *name = put_upload(h, object);
+        add_litter(c, a.store_url, a.store_id, "");
+        tree_sh("sqlite3 $T/data/catalog.db 'alter table volume rename to away'");
+        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        assert_int_equal(access(name, F_OK), 0);
+        tree_sh("sqlite3 $T/data/catalog.db 'alter table away rename to volume'");
+        add_litter(c, a.store_url, a.store_id, "");
+        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        assert_int_equal(access(name, F_OK), -1);
+        catalog_archive_done(&a);
+        catalog_close(c);
+        free(id);
+}
+
+/* Other uploads have a row that says whether they are wanted. */
+static void upload_of_a_manifest_is_swept_once_its_archive_is_taken_back(void **state)
+{
+        struct home *h = *state;
+        struct err e = {0};
+        struct catalog *c;
+        struct catalog_archive a = {0};
+        atomic_bool stop = false;
+        home_stage(1);
+        char *id = home_commit(h);
+        home_must(engine_catalog(h->engine, &c, &e), &e);
+        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
+        _cleanup_free_ char *name = put_upload(h, manifest);
+        for (unsigned taken_back = 0; taken_back < 2; taken_back++) {
+                if (taken_back)
+                        home_must(catalog_archive_want_abort(c, id, &e), &e);
+                add_litter(c, a.store_url, a.store_id, "");
+                home_must(sweep_all(c, h->config, &stop, &e), &e);
+                assert_int_equal(access(name, F_OK) == 0, !taken_back);
+        }
+        catalog_archive_done(&a);
+        catalog_close(c);
         free(id);
 }
 
@@ -391,6 +459,8 @@ int main(int argc, char **argv)
                 T(taken_back_it_leaves_nothing_in_the_store),
                 T(stored_it_stays_so_while_the_cleaning_up_waits),
                 T(what_is_in_use_is_never_swept),
+                T(in_doubt_an_upload_is_kept),
+                T(upload_of_a_manifest_is_swept_once_its_archive_is_taken_back),
                 T(an_upload_that_the_store_forgot_is_begun_anew),
                 T(a_spool_that_lost_a_volume_packs_it_again),
                 T(a_spool_that_rots_packs_again),
