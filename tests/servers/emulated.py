@@ -14,9 +14,12 @@ import tempfile
 import time
 import urllib.request
 
-from emulator_settings import DEFAULTS  # noqa: F401
-
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+
+import ports  # noqa: E402
+from emulator_settings import DEFAULTS  # noqa: E402, F401
+
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 WAIT = 120  # seconds; a loaded machine may be slow
@@ -34,18 +37,17 @@ class Emulated:
         self.own = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="autoglacier-emulator-")
         self.tls, self.process, self.url = tls, None, None
+        self.reserved = ports.Reserved()  # also while it is killed, which tests do
         self.start()
         if settings:
             self.set(**settings)
 
     def start(self):
-        """Starts it, on the port that it had before; returns when it serves."""
+        """Starts it, on the same port each time; returns when it serves."""
         place = os.path.join(self.folder, "url")
         if os.path.exists(place):
             os.unlink(place)
-        command = ["/usr/bin/python3", os.path.join(HERE, "emulator.py"), self.folder]
-        if self.url:
-            command += ["--port", self.url.rpartition(":")[2]]
+        command = ["/usr/bin/python3", os.path.join(HERE, "emulator.py"), self.folder, "--port", str(self.reserved.number)]
         if self.tls:
             command.append("--tls")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -65,6 +67,7 @@ class Emulated:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(WAIT)
+        self.reserved.close()
         if self.own:
             shutil.rmtree(self.folder)
 
@@ -106,3 +109,22 @@ class Emulated:
         with open(os.path.join(self.folder, "requests.jsonl")) as f:
             entries = [json.loads(line) for line in f if line.endswith("\n")]
         return [e for e in entries if operation in (None, e.get("operation"))]
+
+    def sent_again(self, operation, kills=(), since=0):
+        """Parts that came whole once more although their sender could know of them: [(first time, second time), ...].
+
+        A program that was killed, at one of the times `kills`, knows what it asks for with ListParts, and no more: what it
+        had sent may be answered after that.
+        """
+        came, asked, again = {}, {}, []
+        for e in self.requests()[since:]:
+            if e.get("operation") == "ListParts":
+                asked[e["path"].partition("?")[0]] = e["time"]
+            if e.get("operation") != operation or e.get("status") not in (200, 204) or e.get("fault"):
+                continue
+            part = e["path"], e.get("range")
+            first, came[part] = came.get(part), e
+            if first and not (any(k <= e["time"] for k in kills) and
+                              asked.get(e["path"].partition("?")[0], 0) <= first["ended"]):
+                again.append((first, e))
+        return again

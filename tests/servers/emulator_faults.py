@@ -65,6 +65,8 @@ class Faults:
         with open(self.path + ".new", "w") as f:
             json.dump(rules, f)
         os.replace(self.path + ".new", self.path)
+        with self.lock:
+            self.stamp = None  # also where the new file has the number and the time of the last one
 
     def load(self):
         try:

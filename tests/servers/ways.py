@@ -11,6 +11,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import bucket  # noqa: E402
+import ports  # noqa: E402
 from mount import MountCase, PATIENCE, Programs, main, until  # noqa: E402
 
 
@@ -84,7 +85,7 @@ http {
     client_max_body_size 0;
     server {
         listen 127.0.0.1:%(port)d ssl http2;
-        listen [::1]:%(port)d ssl http2;
+        %(ipv6)s
         ssl_certificate %(folder)s/server.pem;
         ssl_certificate_key %(folder)s/server.key;
         location / {
@@ -110,10 +111,11 @@ class Front:
     def __init__(self, folder):
         self.folder = folder
         subprocess.run(["sh", "-ec", CERTIFICATES], cwd=folder, check=True, stderr=subprocess.DEVNULL)
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.reserved = ports.Reserved()
+        self.port = self.reserved.number
+        ipv6 = "listen [::1]:%d ssl http2;" % self.port if ports.has_ipv6() else ""
         with open(os.path.join(folder, "nginx.conf"), "w") as f:
-            f.write(NGINX % {"folder": folder, "port": self.port, "endpoint": bucket.endpoint()})
+            f.write(NGINX % {"folder": folder, "port": self.port, "ipv6": ipv6, "endpoint": bucket.endpoint()})
         self.process = subprocess.Popen([NGINX_PROGRAM, "-c", os.path.join(folder, "nginx.conf"), "-g", "daemon off;"],
                                         stdin=subprocess.DEVNULL)
         until(self.serves, lambda: "nginx does not serve")
@@ -130,6 +132,7 @@ class Front:
     def close(self):
         self.process.terminate()
         self.process.wait(PATIENCE)
+        self.reserved.close()
 
 
 class Ways(MountCase):
@@ -198,6 +201,8 @@ class Ways(MountCase):
         self.store_and_restore(ENDPOINT_URL="https://s3.localhost:%d" % f.port, env={"AWS_CA_BUNDLE": f.folder + "/ca.pem"})
 
     def test_http_2_over_ipv6(self):
+        if not ports.has_ipv6():
+            self.skipTest("no IPv6 here")
         f = self.front()
         self.store_and_restore(ENDPOINT_URL="https://[::1]:%d" % f.port, env={"AWS_CA_BUNDLE": f.folder + "/ca.pem"})
 
