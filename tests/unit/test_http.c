@@ -85,17 +85,23 @@ static void *serve(void *arg)
         return NULL;
 }
 
-static void server_start(struct server *s, const char *answer)
+static int bind_somewhere(unsigned *ret_port)
 {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t len = sizeof a;
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+        assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+        *ret_port = ntohs(a.sin_port);
+        return fd;
+}
+
+static void server_start(struct server *s, const char *answer)
+{
         *s = (struct server){.answer = answer, .answer_len = answer ? strlen(answer) : 0};
         pthread_mutex_init(&s->lock, NULL);
-        s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_int_equal(bind(s->fd, (struct sockaddr *)&a, sizeof a), 0);
+        s->fd = bind_somewhere(&s->port);
         assert_int_equal(listen(s->fd, 16), 0);
-        assert_int_equal(getsockname(s->fd, (struct sockaddr *)&a, &len), 0);
-        s->port = ntohs(a.sin_port);
         pthread_create(&s->thread, NULL, serve, s);
 }
 
@@ -241,16 +247,14 @@ static void a_flag_ends_a_transfer(void **state _unused_)
 
 static void nobody_there_may_be_there_later(void **state _unused_)
 {
-        struct setup u;
-        start(&u, NULL);
-        char url[64];
-        (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/", u.s.port);
-        end(&u);
+        struct setup u = {0};
+        int fd = bind_somewhere(&u.s.port); /* and nobody listens */
+        (void)snprintf(u.url, sizeof u.url, "http://127.0.0.1:%u/", u.s.port);
         assert_int_equal(http_new(false, &u.h, E), 0);
-        u.a = (struct http_answer){0};
-        assert_int_equal(get(&u, (struct http_request){.url = url}), -EAGAIN);
+        assert_int_equal(get(&u, (struct http_request){0}), -EAGAIN);
         assert_non_null(strstr(err.text, "127.0.0.1"));
         http_free(u.h);
+        close(fd);
 }
 
 static void without_tls_only_this_machine_is_spoken_to(void **state _unused_)

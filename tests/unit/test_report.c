@@ -250,7 +250,7 @@ static void status_tells_what_waits_and_what_failed(void **state)
         setup_of(&u, *state);
         put_busy(u.s->c);
         OK(catalog_archive_set_state(u.s->c, A, ARCHIVE_WAITING, "the disk at /mnt is not there",
-                clock_now() + 90 * CLOCK_NSEC, E));
+                clock_now() + 119 * CLOCK_NSEC, E));
         put_archive(u.s->c, B, "broken");
         OK(catalog_archive_set_state(u.s->c, B, ARCHIVE_FAILED, "the key is none", 0, E));
         OK(catalog_event(u.s->c, B, 'w', "odd", E));
