@@ -9,16 +9,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from cli import CliCase, Programs, is_mounted, main, until  # noqa: E402
-from mount import skip_all  # noqa: E402
-
-
-def is_dead(pid):
-    """Gone, or only waiting for its parent to look."""
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+from mount import is_dead, skip_all  # noqa: E402
 
 
 class MountCase(CliCase):

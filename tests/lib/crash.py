@@ -51,7 +51,7 @@ class CrashCase(MountCase):
                 os.close(fd)
         except OSError:
             pass
-        until(lambda: m.process.poll() is not None, "the daemon does not come to that point", 60)
+        until(lambda: m.process.poll() is not None, "the daemon does not come to that point")
         self.assertEqual(m.wait_end(), -signal.SIGKILL, m.said())
 
     def finish(self, m, special=True):

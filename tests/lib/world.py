@@ -11,6 +11,7 @@
 Whatever the mount answers otherwise than the disk fails the test when it is over.
 """
 import os
+import time
 
 from actor import Actor
 from calls import OPERATIONS
@@ -88,6 +89,19 @@ class World:
             self.do("root", "lchown", name, uid, gid)
         if mode is not None and kind not in ("link", "dangling", "loop", "none"):
             self.do("root", "chmod", name, mode)
+
+    def tick(self):
+        """Waits until the clock of the filesystem has gone on, which stands still for some milliseconds, or longer."""
+        path = os.path.join(self.tops[1], "tick")
+
+        def now():
+            with open(path, "w"):
+                os.utime(path)
+            return os.stat(path).st_mtime_ns
+
+        before = now()
+        while now() == before:
+            time.sleep(0.001)
 
     def after(self):
         """What is there now."""

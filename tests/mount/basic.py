@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from mount import MountCase, Programs, is_mounted, main, unmount, until  # noqa: E402
+from mount import MountCase, Programs, is_dead, is_mounted, main, unmount, until  # noqa: E402
 
 
 class Basic(MountCase):
@@ -125,7 +125,7 @@ class Basic(MountCase):
         m.commit()
         m.wait("stored")
         until(lambda: unmount(m.point).returncode == 0, "unmount")
-        until(lambda: not os.path.exists("/proc/%d" % pid), "the daemon ends")
+        until(lambda: is_dead(pid), "the daemon ends")
 
     def test_unmounting_in_the_middle_of_a_commit_finishes_it(self):
         m = self.staged()

@@ -32,8 +32,7 @@ class Away(MountCase):
     def bring_store(self, m, archive=None):
         m.wait("waiting", archive)
         os.rename(self.store + ".away", self.store)
-        with open(m.path("archives", archive or m.latest(), ".retry"), "w") as f:
-            f.write("now")
+        m.retry(archive)
 
 
 class Handles(Away):

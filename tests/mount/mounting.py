@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-from mount import BUILD, MountCase, Programs, is_mounted, main, until  # noqa: E402
+from mount import BUILD, MountCase, Programs, is_dead, is_mounted, main, until  # noqa: E402
 
 
 def attempt(m, *args, **env):
@@ -144,7 +144,7 @@ class Calls(MountCase):
         with open(os.path.join(m.data, "mount.pid")) as f:
             pid = json.load(f)["pid"]
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not os.path.exists("/proc/%d" % pid) and not is_mounted(m.point), "the daemon ends")
+        until(lambda: is_dead(pid) and not is_mounted(m.point), "the daemon ends")
 
     def test_wrong_usage_is_told_from_failure(self):
         m = self.data()

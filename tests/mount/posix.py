@@ -8,7 +8,6 @@ when others write."""
 import itertools
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from mount import main  # noqa: E402
@@ -16,8 +15,6 @@ from world import ANN, BOB, Compared  # noqa: E402
 
 KINDS = ["file", "folder", "full folder", "fifo", "char", "block", "socket", "link", "dangling", "loop"]
 LONG = os.environ.get("AUTOGLACIER_LONG")
-TICK = 0.012  # longer than the clock of the filesystem stands still
-
 R, W, RW = os.O_RDONLY, os.O_WRONLY, os.O_RDWR
 CREATE, NEW, CUT, DIR, NOFOLLOW = os.O_CREAT, os.O_EXCL | os.O_CREAT, os.O_TRUNC, os.O_DIRECTORY, os.O_NOFOLLOW
 UNNAMED = os.O_TMPFILE
@@ -253,7 +250,7 @@ class Posix(Compared):
                 w.make("file", f)
             w.do("root", "stamp", *watched)
             w.do("root", "look", ".")
-            time.sleep(TICK)
+            w.tick()
             for c in script:
                 w.do("root", *c)
             for p in watched:

@@ -42,7 +42,7 @@ class Disks(MountCase):
     @staticmethod
     def again(m):
         """It goes on by itself after ten seconds, which one test waits for; the others ask for it."""
-        m.sh("echo now > archives/%s/.retry" % m.latest())
+        m.retry()
 
     def waits_saying(self, m, *words):
         m.wait("waiting")
@@ -167,7 +167,7 @@ class Stores(MountCase):
         self.assertEqual(os.listdir(store), [])
         os.rmdir(store)
         os.rename(store + ".ours", store)
-        m.sh("echo now > archives/%s/.retry" % m.latest())
+        m.retry()
         m.wait("stored")
 
     def test_a_store_that_is_not_there_at_first_use_is_said_and_waited_for(self):
@@ -285,12 +285,12 @@ class Keys(MountCase):
         with open(public, "w") as f:
             f.write("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
         os.rename(store + ".away", store)
-        m.sh("echo now > archives/%s/.retry" % m.latest())
+        m.retry()
         until(lambda: "public.pem" in m.read(".status") or m.state() == "stored", lambda: m.read(".status"))
         if m.state() != "stored":  # recipients are fixed at the commit: it may go on with what it remembers
             with open(public, "w") as f:
                 f.write(good)
-            m.sh("echo now > archives/%s/.retry" % m.latest())
+            m.retry()
         m.wait("stored")
 
 

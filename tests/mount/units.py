@@ -25,7 +25,7 @@ def control_groups():
 class Units(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="autoglacier-units-")
-        self.addCleanup(shutil.rmtree, self.folder)
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.run_folder = os.path.join(self.folder, "run")
         self.mountpoint = os.path.join(self.folder, "glacier")
         config = os.path.join(self.folder, ".config", "autoglacier")
@@ -75,7 +75,7 @@ class Units(unittest.TestCase):
         users only the basic ones are started."""
         groups = []
         for top in control_groups():
-            group = os.path.join(top, "autoglacier-units-%d" % os.getpid())
+            group = tempfile.mkdtemp(prefix="autoglacier-units-", dir=top)
             self.addCleanup(self.remove_group, group)
             os.makedirs(os.path.join(group, "manager"))
             subprocess.run(["chown", "-R", str(NOBODY), group], check=True)
@@ -96,10 +96,12 @@ class Units(unittest.TestCase):
             self.manager.wait(60)
         except subprocess.TimeoutExpired:
             self.manager.kill()
+            self.manager.wait()
 
     def remove_group(self, group):
+        """Busy until the last process in it has been waited for."""
         for folder, _, _ in os.walk(group, topdown=False):
-            os.rmdir(folder)
+            until(lambda: subprocess.run(["rmdir", folder], stderr=subprocess.DEVNULL).returncode == 0, "cannot remove " + folder)
 
     def inside(self, *words):
         """Runs something as the user, where his manager is."""

@@ -4,7 +4,6 @@
 On the emulator, which can be told to refuse, to be elsewhere, to live in another time.
 """
 import collections
-import contextlib
 import json
 import os
 import subprocess
@@ -452,9 +451,7 @@ class GoesOn(Trouble):
         m.commit("with a pause for the administrator")
         until(lambda: "s3:PutObject" in m.read(".status"), lambda: m.read(".status"))
         self.server.behave()
-        if m.state() == "failed":
-            with open(m.path("archives", m.latest(), ".retry"), "w") as f:
-                f.write("again\n")
+        m.retry()
         m.wait("stored")
         self.assertEqual(set(self.parts().values()), {1})
         self.nothing_is_left_over()
@@ -474,9 +471,7 @@ class GoesOn(Trouble):
         m.stop()
         m.configure(good)
         m.start()
-        # At once, instead of when its time comes; if it has come, there is nothing to try again.
-        with contextlib.suppress(OSError), open(m.path("archives", m.latest(), ".retry"), "w") as f:
-            f.write("again\n")
+        m.retry()
         m.wait("stored")
         self.stored_as_it_was(content)
 

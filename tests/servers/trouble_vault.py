@@ -114,8 +114,7 @@ class Plain(Trouble):
         name = m.commit("while it may not")
         until(lambda: "glacier:InitiateMultipartUpload" in m.read(".status"), lambda: m.read(".status"))
         self.server.behave()
-        with open(m.path("archives", name, ".retry"), "w") as f:
-            f.write("now\n")
+        m.retry(name)
         m.wait("stored")
         m.stop()
 
@@ -135,8 +134,7 @@ class Plain(Trouble):
         until(lambda: "there is no vault " + self.vault in m.read(".status"), lambda: m.read(".status"))
         self.assertEqual(len(self.server.requests("CreateVault")), made)
         client.create_vault(accountId="-", vaultName=self.vault)
-        with open(m.path("archives", m.latest(), ".retry"), "w") as f:
-            f.write("now\n")
+        m.retry()
         until(lambda: "is another one" in m.read(".status"), lambda: m.read(".status"))
         m.stop()
 
