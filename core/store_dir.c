@@ -17,14 +17,41 @@
 
 /* ---- the folder ---- */
 
+int dir_failed(struct err *e, int code, const char *fmt, ...)
+{
+        char text[ERR_TEXT_MAX];
+        va_list ap;
+        va_start(ap, fmt);
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
+        va_end(ap);
+        (void)err_errno(e, code, "%s", text); /* the code may be another one */
+        if (code != -ESTALE)
+                return code;
+        err_hint(e, "is its disk still mounted?");
+        if (e)
+                e->code = -ENODEV;
+        return -ENODEV;
+}
+
+/* What a disk that was pulled out says, and what is left of a network's. */
+static bool is_away(int error)
+{
+        static const int errors[] = {
+                ENOENT, ENOTDIR, ENXIO, EIO, ESTALE, ENOTCONN, EHOSTDOWN, EHOSTUNREACH, ETIMEDOUT};
+        for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+                if (error == errors[i])
+                        return true;
+        return false;
+}
+
 int dir_open_root(const struct dir_store *d, int *ret, struct err *e)
 {
         int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ENXIO || errno == EIO))
+        if (fd < 0 && is_away(errno))
                 return err_set(e, -ENODEV, "the store %s is not there (%s); is its disk mounted?",
                         d->path, strerrordesc_np(errno));
         if (fd < 0)
-                return err_errno(e, -errno, "cannot open the store %s", d->path);
+                return dir_failed(e, -errno, "cannot open the store %s", d->path);
         *ret = fd;
         return 0;
 }
@@ -73,7 +100,7 @@ static int probe_write(const struct dir_store *d, int root, struct err *e)
         int fd = openat(root, ".autoglacier-probe" DIR_PARTIAL,
                 O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
-                return err_errno(e, -errno, "cannot write to the store %s", d->path);
+                return dir_failed(e, -errno, "cannot write to the store %s", d->path);
         (void)close(fd);                                           /* empty */
         (void)unlinkat(root, ".autoglacier-probe" DIR_PARTIAL, 0); /* an empty file harms nobody */
         return 0;
@@ -120,7 +147,7 @@ static int write_id(int root, const char *id, const char *json, size_t len, stru
         }
         if (q == 0)
                 q = io_sync_parent(root, ID_FILE);
-        return q < 0 ? err_errno(e, q, "cannot name the store") : 0;
+        return q < 0 ? dir_failed(e, q, "cannot name the store") : 0;
 }
 
 static int dir_init(struct store *s, struct err *e)

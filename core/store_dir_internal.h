@@ -15,6 +15,9 @@ _unused_ static inline struct dir_store *dir_of(struct store *s)
         return (struct dir_store *)s;
 }
 
+/* As err_errno(); but what a network's disk says when its server came back as another is -ENODEV:
+ * -ESTALE means to a commit that a source has changed. */
+int dir_failed(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
 /* The folder, opened anew for every call: a disk may be unplugged and plugged in again in between.
  * -ENODEV it is not there. */
 int dir_open_root(const struct dir_store *d, int *ret, struct err *e);

@@ -19,8 +19,10 @@ static int open_object(
         if (fd == -ENOENT)
                 return err_set(e, -ENOENT, "%s is not in the store %s", name, d->path);
         if (fd < 0)
-                return err_errno(e, fd, "cannot open %s in the store %s", name, d->path);
-        if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
+                return dir_failed(e, fd, "cannot open %s in the store %s", name, d->path);
+        if (fstat(fd, st) < 0)
+                return dir_failed(e, -errno, "cannot look at %s in the store %s", name, d->path);
+        if (!S_ISREG(st->st_mode))
                 return err_set(e, -EPROTO, "%s in the store is not a file", name);
         *ret = steal_fd(&fd);
         return 0;
@@ -59,7 +61,7 @@ int dir_get(
                 return q;
         ssize_t n = io_pread_full(fd, data, len, offset);
         if (n < 0)
-                return err_errno(
+                return dir_failed(
                         e, (int)n, "cannot read %s in the store %s", name, dir_of(s)->path);
         return (size_t)n == len ? 0
                                 : err_set(e, -EPROTO,
@@ -88,15 +90,17 @@ static int list_entry(int dirfd, const char *at, const char *name, const struct 
         if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT
                                ? 0
-                               : err_errno(l->e, -errno, "cannot look at %s in the store", path);
+                               : dir_failed(l->e, -errno, "cannot look at %s in the store", path);
         if (S_ISDIR(st.st_mode)) {
                 size_t n = MIN(strlen(path), strlen(l->prefix));
                 if (strncmp(path, l->prefix, n) != 0)
                         return 0;
                 int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 if (fd < 0)
-                        return err_errno(
-                                l->e, -errno, "cannot open the folder %s in the store", path);
+                        return errno == ENOENT
+                                       ? 0
+                                       : dir_failed(l->e, -errno,
+                                                 "cannot open the folder %s in the store", path);
                 _cleanup_free_ char *below = io_join(path, "");
                 if (!below) {
                         (void)close(fd); /* only read */
@@ -117,7 +121,7 @@ static int list_dir(int dirfd, const char *at, const struct listing *l)
         if (!d) {
                 int q = -errno;
                 (void)close(dirfd); /* only read */
-                return err_errno(l->e, q, "cannot list the store");
+                return dir_failed(l->e, q, "cannot list the store");
         }
         int q = 0;
         struct dirent *de;
@@ -125,7 +129,7 @@ static int list_dir(int dirfd, const char *at, const struct listing *l)
                 if (!streq(de->d_name, ".") && !streq(de->d_name, ".."))
                         q = list_entry(dirfd, at, de->d_name, l);
         if (q == 0 && !de && errno)
-                q = err_errno(l->e, -errno, "cannot list the store");
+                q = dir_failed(l->e, -errno, "cannot list the store");
         (void)closedir(d); /* only read */
         return q;
 }
@@ -147,12 +151,12 @@ int dir_remove(struct store *s, const char *name, struct err *e)
         if (unlinkat(root, name, 0) < 0) {
                 if (errno == ENOENT || errno == ENOTDIR)
                         return 0;
-                return err_errno(
+                return dir_failed(
                         e, -errno, "cannot remove %s from the store %s", name, dir_of(s)->path);
         }
         q = io_sync_parent(root, name);
         if (q < 0)
-                return err_errno(e, q, "cannot write the folder of %s to the disk", name);
+                return dir_failed(e, q, "cannot write the folder of %s to the disk", name);
         _cleanup_free_ char *dir = strdup(name);
         for (char *slash; dir && (slash = strrchr(dir, '/')) != NULL;) {
                 *slash = 0;

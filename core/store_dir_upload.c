@@ -23,7 +23,8 @@ static int make_parents(int root, const char *name, struct err *e)
         for (char *p = strchr(copy, '/'); p; p = strchr(p + 1, '/')) {
                 *p = 0;
                 if (mkdirat(root, copy, 0700) < 0 && errno != EEXIST)
-                        return err_errno(e, -errno, "cannot make the folder %s in the store", copy);
+                        return dir_failed(
+                                e, -errno, "cannot make the folder %s in the store", copy);
                 *p = '/';
         }
         return 0;
@@ -61,10 +62,10 @@ static int begin(
         if ((q = make_parents(u->root, name, e)) < 0)
                 return q;
         if (unlinkat(u->root, u->partial, 0) < 0 && errno != ENOENT)
-                return err_errno(e, -errno, "cannot remove what an earlier try left of %s", name);
+                return dir_failed(e, -errno, "cannot remove what an earlier try left of %s", name);
         u->fd = dir_open_below(u->root, u->partial, O_WRONLY | O_CREAT | O_EXCL, 0600);
         return u->fd < 0
-                       ? err_errno(e, u->fd, "cannot make %s in the store %s", u->partial, d->path)
+                       ? dir_failed(e, u->fd, "cannot make %s in the store %s", u->partial, d->path)
                        : 0;
 }
 
@@ -91,7 +92,7 @@ int dir_put_part(struct store_upload *base, const struct store_part *p, struct e
         struct dir_upload *u = (struct dir_upload *)base;
         int q = io_pwrite_full(u->fd, p->data, p->len, p->offset);
         if (q < 0)
-                return err_errno(e, q, "cannot write to %s in the store %s", u->partial,
+                return dir_failed(e, q, "cannot write to %s in the store %s", u->partial,
                         dir_of(base->store)->path);
         /* Start the disk now, so that the fsync at the end finds little to do. */
         (void)sync_file_range(u->fd, (off_t)p->offset, (off_t)p->len, SYNC_FILE_RANGE_WRITE);
@@ -122,26 +123,26 @@ static int finish(struct dir_upload *u, uint64_t size, struct err *e)
 {
         struct stat st;
         if (fstat(u->fd, &st) < 0)
-                return err_errno(e, -errno, "cannot look at %s in the store %s", u->partial,
+                return dir_failed(e, -errno, "cannot look at %s in the store %s", u->partial,
                         dir_of(u->base.store)->path);
         if ((uint64_t)st.st_size != size)
                 return err_set(e, -EIO,
                         "%s has %lld bytes in the store, not the %llu that were written",
                         u->partial, (long long)st.st_size, (unsigned long long)size);
         if (fsync(u->fd) < 0)
-                return err_errno(e, -errno, "cannot write %s to the disk of the store %s",
+                return dir_failed(e, -errno, "cannot write %s to the disk of the store %s",
                         u->partial, dir_of(u->base.store)->path);
         crash_point("store-synced");
         int q = publish(u);
         if (q < 0)
-                return err_errno(e, q, "cannot name the finished %s in the store %s", u->name,
+                return dir_failed(e, q, "cannot name the finished %s in the store %s", u->name,
                         dir_of(u->base.store)->path);
         for (char *slash; (slash = strrchr(u->partial, '/')) != NULL; *slash = 0)
                 if ((q = io_sync_parent(u->root, u->partial)) < 0)
-                        return err_errno(
+                        return dir_failed(
                                 e, q, "cannot write the folder of %s to the disk", u->name);
         return fsync(u->root) < 0
-                       ? err_errno(e, -errno, "cannot write the store's folder to the disk")
+                       ? dir_failed(e, -errno, "cannot write the store's folder to the disk")
                        : 0;
 }
 

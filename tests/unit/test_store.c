@@ -9,6 +9,7 @@
 #include "err.h"
 #include "io.h"
 #include "store.h"
+#include "store_dir_internal.h"
 #include "stores.h"
 #include "tree_hash.h"
 
@@ -622,6 +623,20 @@ static void part_sizes_are_enough_for_the_largest_object(void **state)
                 assert_true(1000ull * store_part_size(s, 8 * GiB) >= 8 * GiB);
 }
 
+/* ---- folders ---- */
+
+/* -ESTALE would tell a commit that a source has changed, and it would begin anew. */
+static void a_network_disk_whose_server_came_back_is_away(void **state _unused_)
+{
+        err = (struct err){0};
+        assert_int_equal(dir_failed(E, -ESTALE, "cannot write to %s", "x"), -ENODEV);
+        assert_int_equal(err.code, -ENODEV);
+        assert_non_null(strstr(err.text, "cannot write to x: "));
+        assert_non_null(strstr(err.text, "mounted?"));
+        assert_int_equal(dir_failed(E, -ENOSPC, "cannot write to %s", "x"), -ENOSPC);
+        assert_int_equal(err.code, -ENOSPC);
+}
+
 /* ---- classes that must be thawed ---- */
 
 static int note_state(
@@ -718,6 +733,9 @@ int main(int argc, char **argv)
                 T(every_byte_of_a_part_is_announced),
                 T(part_sizes_are_enough_for_the_largest_object),
         };
+        const struct CMUnitTest folders[] = {
+                cmocka_unit_test(a_network_disk_whose_server_came_back_is_away),
+        };
         const struct CMUnitTest cold[] = {
                 T(what_is_cold_is_read_after_it_was_asked_for),
                 T(an_index_object_is_never_cold),
@@ -729,5 +747,7 @@ int main(int argc, char **argv)
         int failed = cmocka_run_group_tests_name("every store", tests, NULL, NULL);
         if (base_url)
                 failed += cmocka_run_group_tests_name("over a network", remote, NULL, NULL);
+        else
+                failed += cmocka_run_group_tests_name("folders", folders, NULL, NULL);
         return failed;
 }
