@@ -37,14 +37,34 @@ static void keys_done(struct credentials_keys *k)
         *k = (struct credentials_keys){0};
 }
 
+/* These go into headers: a line's end would begin another one. */
+static bool is_odd(const char *s)
+{
+        for (; *s; s++)
+                if (*s <= ' ' || *s > '~')
+                        return true;
+        return false;
+}
+
+/* Copied with a blank or a line's end. Within it some services take what a person thought of. */
+static bool is_framed(const char *s)
+{
+        return *s && (strchr(" \t\r\n", *s) || strchr(" \t\r\n", s[strlen(s) - 1]));
+}
+
 int credentials_set(struct credentials_keys *k, const char *access, const char *secret,
         const char *token, struct err *e)
 {
         if (!*access || !*secret || strlen(access) >= sizeof k->access_key)
                 return err_set(e, -EINVAL, "the access key or its secret is empty or too long");
-        for (const char *p = access; *p; p++)
-                if (*p <= ' ' || *p > '~')
-                        return err_set(e, -EINVAL, "the access key has characters that no key has");
+        const char *odd = is_odd(access)           ? "the access key"
+                          : is_framed(secret)      ? "the secret key"
+                          : token && is_odd(token) ? "the session token"
+                                                   : NULL;
+        if (odd)
+                return err_set(e, -EINVAL,
+                        "%s from %s has a blank or another character in it that none has", odd,
+                        *k->source ? k->source : "its source");
         (void)snprintf(k->access_key, sizeof k->access_key, "%s", access); /* fits */
         if (secret_copy(secret, strlen(secret), &k->secret_key) < 0 ||
                 (token && *token && secret_copy(token, strlen(token), &k->session_token) < 0))
@@ -113,6 +133,12 @@ static int ask(const struct credentials *c, struct credentials_keys *ret, struct
                 if (q != -ENOENT)
                         return q;
         }
+        const char *profile = credentials_profile(c->params.profile);
+        if (c->params.profile || !streq(profile, "default"))
+                return err_set(e, -ENOKEY,
+                        "there is no access key: no profile %s with one is in ~/.aws/credentials "
+                        "or ~/.aws/config; correct AWS_PROFILE, or run: aws configure --profile %s",
+                        profile, profile);
         return err_set(e, -ENOKEY,
                 "there is no access key: put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into the "
                 "configuration or the environment, or run: aws configure");

@@ -85,6 +85,35 @@ static int tls_error(const char *host, const char *why, struct err *e)
                 host, why);
 }
 
+/* The variable that names the proxy for a URL, if there is one. */
+static const char *proxy_variable(const char *url)
+{
+        static const char *const for_tls[] = {
+                "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+        static const char *const for_plain[] = {"http_proxy", "all_proxy", "ALL_PROXY"};
+        bool tls = strncasecmp(url, "https:", 6) == 0;
+        const char *const *names = tls ? for_tls : for_plain;
+        for (size_t i = 0; i < (tls ? ARRAY_SIZE(for_tls) : ARRAY_SIZE(for_plain)); i++) {
+                const char *v = getenv(names[i]);
+                if (v && *v)
+                        return names[i];
+        }
+        return NULL;
+}
+
+/* libcurl tells with whom there is no connection. */
+static int no_connection(const char *host, const char *why, const char *url, struct err *e)
+{
+        const char *proxy = strstr(why, host) ? NULL : proxy_variable(url);
+        if (proxy)
+                return err_set(e, -EAGAIN,
+                        "cannot connect to the proxy that is between us and %s (%s); is it up, and "
+                        "%s right?",
+                        host, why, proxy);
+        return err_set(e, -EAGAIN,
+                "cannot connect to %s (%s); is the service up, and its address right?", host, why);
+}
+
 int http_error(CURLcode code, const char *why, const char *url, struct err *e)
 {
         char host[256] = "the service";
@@ -92,8 +121,17 @@ int http_error(CURLcode code, const char *why, const char *url, struct err *e)
         if (!*why)
                 why = curl_easy_strerror(code);
         switch (code) {
-        case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_CACERT_BADFILE:
+                return err_set(e, -EKEYREJECTED,
+                        "the root certificates cannot be read (%s); correct AWS_CA_BUNDLE, or "
+                        "SSL_CERT_FILE, in the environment",
+                        why);
+        case CURLE_SSL_CONNECT_ERROR:
+                return err_set(e, -EAGAIN,
+                        "%s does not answer in TLS (%s); is its address right, with https:// and "
+                        "this port?",
+                        host, why);
+        case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_ISSUER_ERROR:
         case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
                 return tls_error(host, why, e);
@@ -103,13 +141,11 @@ int http_error(CURLcode code, const char *why, const char *url, struct err *e)
         case CURLE_UNSUPPORTED_PROTOCOL:
                 return err_set(e, -EINVAL, "%s is no address of a service: %s", url, why);
         case CURLE_COULDNT_RESOLVE_HOST:
-        case CURLE_COULDNT_RESOLVE_PROXY:
                 return err_set(e, -EAGAIN, "no address is known for %s (%s); is the network up?",
                         host, why);
+        case CURLE_COULDNT_RESOLVE_PROXY:
         case CURLE_COULDNT_CONNECT:
-                return err_set(e, -EAGAIN,
-                        "cannot connect to %s (%s); is the service up, and its address right?",
-                        host, why);
+                return no_connection(host, why, url, e);
         case CURLE_OPERATION_TIMEDOUT:
                 return err_set(e, -EAGAIN, "%s does not answer (%s)", host, why);
         default:

@@ -27,8 +27,15 @@ static int make_path(const struct s3_store *s, const char *name, struct buf *pat
 /* Sentences name the bucket where the service's own do not. */
 static int name_bucket(const struct s3_store *s, int q, struct err *e)
 {
-        if (q == -ENODEV || q == -EACCES || q == -EPERM)
-                return err_prefix(e, q, "s3://%s", s->bucket);
+        bool refused = q == -ENODEV || q == -EACCES || q == -EPERM;
+        if (refused)
+                err_prefix(e, q, "s3://%s", s->bucket);
+        const char *rest = startswith(aws_host(s->aws), s->bucket);
+        if ((refused || q == -EKEYREJECTED) && rest && *rest == '.')
+                err_hint(e,
+                        "if ENDPOINT_URL begins with the bucket's name, leave that out: the "
+                        "address is %s",
+                        rest + 1);
         return q;
 }
 

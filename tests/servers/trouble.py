@@ -93,6 +93,32 @@ class Sentences(Trouble):
     def test_a_wrong_access_key(self):
         self.said(self.machine(AWS_ACCESS_KEY_ID="AKIAWRONG"), "does not know the access key", "AWS_ACCESS_KEY_ID")
 
+    def test_keys_copied_with_a_blank(self):
+        self.said(self.machine(AWS_SECRET_ACCESS_KEY=emulated.SECRET_KEY + "\n"), "the secret key from the configuration", "blank")
+        self.said(self.machine(AWS_ACCESS_KEY_ID=" " + emulated.ACCESS_KEY), "the access key from the configuration", "blank")
+        env = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t\nx-amz-evil: 1"}
+        m = self.machine(env=env, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
+        self.said(m, "the session token from the environment", "blank")
+
+    def test_a_profile_that_is_not_there(self):
+        self.said(self.machine(AWS_PROFILE="work", AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None), "no profile work", "AWS_PROFILE")
+
+    def test_a_proxy_that_is_not_there(self):
+        end = self.server.url.replace("127.0.0.1", "s3.localhost")
+        self.said(self.machine(ENDPOINT_URL=end, ALLOW_HTTP=True, env={"http_proxy": "http://127.0.0.1:1"}),
+                  "cannot connect to the proxy", "http_proxy")
+
+    def test_the_bucket_in_the_address_of_the_service(self):
+        end = self.server.url.replace("127.0.0.1", self.bucket + ".localhost")
+        self.said(self.machine(ENDPOINT_URL=end), "if ENDPOINT_URL begins with the bucket's name", "localhost:")
+
+    def test_https_to_a_port_that_speaks_http(self):
+        self.said(self.machine(ENDPOINT_URL=self.server.url.replace("http:", "https:")), "does not answer in TLS", "https://")
+
+    def test_roots_that_are_no_file(self):
+        m = self.machine(ENDPOINT_URL=self.server.url.replace("http:", "https:"), env={"AWS_CA_BUNDLE": "/nowhere/ca.pem"})
+        self.said(m, "root certificates cannot be read", "/nowhere/ca.pem", "AWS_CA_BUNDLE")
+
     def test_no_key_at_all(self):
         self.said(self.machine(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None), "there is no access key",
                   "aws configure")
