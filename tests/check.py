@@ -16,7 +16,9 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROCESSES = str(max(2, (os.cpu_count() or 2) + 1))
+MOST_AT_ONCE = 9  # test programs; each of them uses all processors
+ROOM = 6e9  # bytes that all the tests that run at once may take in TMPDIR, and the builds beside them
+LONG_ROOM = 40e9  # the largest campaign
 
 # ASan looks at what writev() was given after the call; the reader of a FUSE reply may then have closed
 # the file, and the buffer be freed, rightly.
@@ -62,8 +64,33 @@ def say(text):
 def run(command, env=None, log=None):
     """Runs it quietly; what it printed is in the file `log`. Returns the exit status."""
     with open(log, 'w') as out:
-        return subprocess.call(command, cwd=TOP, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL,
-                               stdout=out, stderr=subprocess.STDOUT)
+        try:
+            return subprocess.call(command, cwd=TOP, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT)
+        except OSError as e:
+            out.write(f'cannot run {command[0]}: {e.strerror}\n')
+            return 127
+
+
+def processors():
+    """How many of them are ours: a container may have few of many."""
+    n = len(os.sched_getaffinity(0))
+    try:
+        with open('/sys/fs/cgroup/cpu.max') as f:
+            quota, period = f.read().split()
+        return n if quota == 'max' else max(1, min(n, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return n
+
+
+def lacks_room(needed):
+    """Where there is too little, in words; tests that find no room on the disk fail with all sorts of words."""
+    words = []
+    for folder in {os.environ.get('TMPDIR', '/tmp'), TOP}:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            words.append(f'{folder} has {free / 1e9:.1f} GB free, and the tests may take {needed / 1e9:.0f} GB')
+    return words
 
 
 def tail(path, lines=40):
@@ -96,7 +123,7 @@ def build(name, options, tally):
             tail(log)
             tally.add('fail', f'{name}: meson setup')
             return None
-    if run(['ninja', '-C', folder], log=log) != 0:
+    if run(['ninja', '-C', folder, '-j', str(processors() + 1)], log=log) != 0:
         tail(log)
         tally.add('fail', f'{name}: build')
         return None
@@ -173,11 +200,17 @@ def count(test, build_name, tally):
         show(text)
 
 
+def expected(folder, suites):
+    """The names of the test programs that a run of these suites has."""
+    out = subprocess.run(['meson', 'introspect', '--tests', folder], cwd=TOP, capture_output=True, text=True, check=True).stdout
+    return {t['name'] for t in json.loads(out) if suites is None or set(suites) & {s.rpartition(':')[2] for s in t['suite']}}
+
+
 def test(name, folder, suites, env, extra, tally):
     """Runs the tests of one build and counts them."""
     say(f'== {name}: testing')
     started = time.monotonic()
-    command = ['meson', 'test', '-C', folder, '--no-rebuild', '--num-processes', PROCESSES, '--logbase', 'check']
+    command = ['meson', 'test', '-C', folder, '--no-rebuild', '--logbase', 'check']
     for suite in suites or []:
         command += ['--suite', suite]
     record = os.path.join(folder, 'meson-logs', 'check.json')
@@ -190,8 +223,8 @@ def test(name, folder, suites, env, extra, tally):
         tally.add('fail', f'{name}: meson test')
         return
     tests = [json.loads(line) for line in open(record)]
-    if not tests:
-        tally.add('fail', f'{name}: no test was found')
+    for lost in sorted(expected(folder, suites) - {t['name'].rpartition(' / ')[2] for t in tests}):
+        tally.add('fail', f'{name}: {lost} has not run; see build/check-{name}-tests.log')
     for one in sorted(tests, key=lambda t: t['name']):
         count(one, name, tally)
     slowest = sorted(tests, key=lambda t: -t['duration'])[:8]
@@ -199,26 +232,44 @@ def test(name, folder, suites, env, extra, tally):
         + ', '.join(f"{t['name']} {t['duration']:.0f} s" for t in slowest))
 
 
+def settle_down():
+    """What tests find is the same whoever starts them and wherever."""
+    for name in list(os.environ):
+        if name.startswith(('AUTOGLACIER_', 'AWS_', 'XDG_', 'LC_')) or name in ('LANG', 'LANGUAGE', 'ONLY', 'MAKEFLAGS'):
+            del os.environ[name]
+    os.environ['PATH'] = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    os.environ['LC_ALL'] = 'C.UTF-8'
+    os.environ['PYTHONDONTWRITEBYTECODE'] = '1'  # /usr/lib/python3 is compared with what was archived of it
+    os.environ['MALLOC_PERTURB_'] = '165'  # what stands in memory that nobody has written to; meson would draw it
+    os.umask(0o022)
+
+
 def main():
     long = '--long' in sys.argv
     quick = '--quick' in sys.argv
-    os.environ.pop('AUTOGLACIER_HOME', None)
-    os.environ['PATH'] = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-    os.environ.pop('AUTOGLACIER_LONG', None)
+    settle_down()
     tally = Tally()
     started = time.monotonic()
+    narrow = lacks_room(LONG_ROOM if long else ROOM)
+    for words in narrow:
+        say('check: ' + words)
     for name, options, suites, env in BUILDS[:1] if quick else BUILDS:
         folder = build(name, options, tally)
         if folder:
             # A campaign of hours would take days under a sanitizer.
             campaigns = long and name == 'plain'
             env = dict(env, AUTOGLACIER_LONG='1') if campaigns else env
-            test(name, folder, suites, env, ['--timeout-multiplier', '60' if campaigns else '2'], tally)
+            # Each of the campaigns takes tens of gigabytes: one after the other.
+            at_once = 1 if campaigns else min(processors() + 1, MOST_AT_ONCE)
+            test(name, folder, suites, env,
+                 ['--num-processes', str(at_once), '--timeout-multiplier', '60' if campaigns else '2'], tally)
     say(f'== all in {time.monotonic() - started:.0f} s')
     for name, why in tally.skipped:
         say(f'skipped: {name}: {why}')
     for name in tally.failed:
         say(f'FAILED: {name}')
+    for words in narrow if tally.failed else []:
+        say('which may be why: ' + words)
     line = f'{tally.passed} passed, {len(tally.failed)} failed'
     if tally.skipped:
         line += f', {len(tally.skipped)} skipped'

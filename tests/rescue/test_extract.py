@@ -44,7 +44,7 @@ class ExtractCase(CliCase):
     def rescue(self, *args, status=0, say=None):
         env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         r = subprocess.run(["/usr/bin/python3", RESCUE, "--key", "key.pem", *args], cwd=self.folder, env=env,
-                           capture_output=True, text=True, errors="surrogateescape", timeout=PATIENCE)
+                           capture_output=True, text=True, errors="surrogateescape", timeout=4 * PATIENCE)
         self.assertEqual(r.returncode, status, r.stdout + r.stderr)
         self.assertNotIn("Traceback", r.stderr)
         if say:

@@ -46,7 +46,7 @@ class Page(CliCase):
         env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
         self.assertIsNone(shutil.which("autoglacier", path=env["PATH"]))
         r = subprocess.run(["sh", "-eu", "-c", text], cwd=self.page, env=env, capture_output=True, text=True,
-                           errors="surrogateescape", timeout=PATIENCE)
+                           errors="surrogateescape", timeout=4 * PATIENCE)
         self.assertEqual(r.returncode, 0, text + r.stdout + r.stderr)
         return r.stdout + r.stderr
 
