@@ -1,5 +1,6 @@
 #include "commands.h"
 
+#include "catalog.h"
 #include "config.h"
 #include "engine.h"
 #include "first.h"
@@ -43,6 +44,36 @@ static int begin(struct cli *cli, char **ret_id, struct err *e)
         return engine_job(cli->engine, job, cli_value(cli, "message"), ret_id, e);
 }
 
+struct same {
+        const struct catalog_archive *as;
+        unsigned n;
+};
+
+static int count_same(void *ctx, const struct catalog_archive *a)
+{
+        struct same *k = ctx;
+        bool waits = a->state == ARCHIVE_QUEUED || a->state == ARCHIVE_WAITING ||
+                     a->state == ARCHIVE_GATHERING || a->state == ARCHIVE_UPLOADING;
+        k->n += waits && !a->abort_wanted && streq(a->spec, k->as->spec);
+        return 0;
+}
+
+/* A store that stays away gets one more each night. */
+static void say_waiting(struct cli *cli, const char *id)
+{
+        struct err e = {0};
+        struct catalog_archive a = {0};
+        struct same k = {.as = &a};
+        if (cli_catalog(cli, true, &e) < 0 || catalog_archive_get(cli->catalog, id, &a, &e) < 0)
+                return; /* what matters has been said */
+        if (catalog_archive_each(cli->catalog, count_same, &k, &e) >= 0 && k.n > 1)
+                cli_say(cli,
+                        "%u archives of this job wait now, and each will be stored; one that is "
+                        "not wanted is given up with: autoglacier abort ARCHIVE",
+                        k.n);
+        catalog_archive_done(&a);
+}
+
 static int run(struct cli *cli)
 {
         struct err e = {0};
@@ -55,7 +86,12 @@ static int run(struct cli *cli)
                 return CLI_USAGE;
         if (begin(cli, &id, &e) < 0)
                 return cli_fail(cli, &e);
-        return cli_flag(cli, "detach") ? order_detach(cli, id) : order_run(cli, id);
+        if (cli_flag(cli, "detach"))
+                return order_detach(cli, id);
+        int status = order_run(cli, id);
+        if (status == CLI_UNFINISHED)
+                say_waiting(cli, id);
+        return status;
 }
 
 const struct cli_command cmd_run = {

@@ -446,6 +446,19 @@ class GoesOn(Trouble):
         self.said(m, words=("retry", "latest"), status=0)
         self.assertEqual(set(self.parts().values()), {1})
 
+    def test_runs_of_a_job_that_wait_are_counted(self):
+        m, words = self.machine(), ("run", "--patience", "1s", "nightly")
+        self.said(m, status=0)
+        os.mkdir(os.path.join(m.home, "jobs"))
+        with open(os.path.join(m.home, "jobs", "nightly.json"), "w") as f:
+            json.dump({"files": [__file__]}, f)
+        self.server.behave({"op": "UploadPart", "kind": "503"})
+        self.assertNotIn("archives of this job", self.said(m, "it is kept", words=words, status=4))
+        self.assertIn("2 archives of this job wait now", self.said(m, "autoglacier abort", words=words, status=4))
+        self.server.behave()
+        self.said(m, words=("abort", "latest"), status=0)
+        self.said(m, words=("retry", "latest"), status=0)
+
     def test_credentials_expire_in_mid_upload(self):
         calls, tool = os.path.join(self.folder, "calls"), os.path.join(self.folder, "credentials")
         with open(tool, "w") as f:
