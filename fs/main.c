@@ -41,18 +41,18 @@ static void catch_signals(void)
         for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
                 (void)sigaction(signals[i], &sa, NULL); /* valid signals */
         (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGXFSZ, SIG_IGN); /* the write says it */
 }
 
-/* Every staged entry that the kernel knows takes a descriptor. */
-static size_t raise_descriptors(void)
+/* To what it may be at most: that is returned, or `otherwise` where it is not known. */
+static rlim_t raise_limit(int what, rlim_t otherwise)
 {
         struct rlimit r;
-        if (getrlimit(RLIMIT_NOFILE, &r) < 0)
-                return 1024;
+        if (getrlimit(what, &r) < 0)
+                return otherwise;
         r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r); /* the old one does too */
-        (void)getrlimit(RLIMIT_NOFILE, &r);
-        return (size_t)r.rlim_cur;
+        (void)setrlimit(what, &r); /* the old one does too */
+        return getrlimit(what, &r) < 0 ? otherwise : r.rlim_cur;
 }
 
 static int session_mount(struct mount *m, bool allow_other, struct err *e)
@@ -165,7 +165,10 @@ static int serve(
 {
         struct mount m = {.mountpoint = mountpoint, .root_daemon = geteuid() == 0};
         handles_init(&m.handles);
-        size_t fds = raise_descriptors();
+        /* Every staged entry that the kernel knows takes a descriptor. How large a file may grow is
+         * for its writer's limit to say. */
+        size_t fds = (size_t)raise_limit(RLIMIT_NOFILE, 1024);
+        (void)raise_limit(RLIMIT_FSIZE, 0);
         umask(0); /* modes are the caller's business; core passes its own */
         catch_signals();
         int q = open_all(&m, config, o, fds, e);
