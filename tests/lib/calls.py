@@ -3,6 +3,7 @@ import ctypes
 import errno
 import mmap
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -163,8 +164,17 @@ def xattr_set(path, name, value, flags=0):
     os.setxattr(path, name, value.encode("latin-1"), flags, follow_symlinks=False)
 
 
+def set_times_open(name, accessed, modified):
+    v = (Timespec * 2)(timespec(accessed), timespec(modified))
+    check(LIBC.futimens(held[name], v))
+
+
+def limit_files(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
 OPERATIONS = {
-    "access": lambda p, how: os.access(p, how),
+    "access": lambda p, how, effective=False: os.access(p, how, effective_ids=effective),
     "bind": bind,
     "chdir": os.chdir,
     "chmod": os.chmod,
@@ -176,10 +186,13 @@ OPERATIONS = {
     "fchown": lambda n, uid, gid: os.fchown(held[n], uid, gid),
     "fstat": fstat,
     "ftruncate": lambda n, size: check(LIBC.ftruncate(held[n], ctypes.c_long(size))),
+    "ftimes": set_times_open,
     "get": lambda p, n: os.getxattr(p, n, follow_symlinks=False).decode("latin-1"),
     "hold": hold,
+    "lchmod": lambda p, mode: check(LIBC.fchmodat(AT_FDCWD, raw(p), mode, AT_SYMLINK_NOFOLLOW)),
     "lchown": os.lchown,
     "let go": let_go,
+    "limit": limit_files,
     "link": lambda a, b, follow=False: check(LIBC.linkat(AT_FDCWD, raw(a), AT_FDCWD, raw(b), AT_SYMLINK_FOLLOW if follow else 0)),
     "link empty": lambda n, b: check(LIBC.linkat(held[n], b"", AT_FDCWD, raw(b), AT_EMPTY_PATH)),
     "link held": lambda n, b: link_open(held[n], b),
@@ -193,7 +206,7 @@ OPERATIONS = {
     "moved": moved,
     "open": lambda p, flags, mode=0o600: with_open(p, flags, mode, lambda fd: None),
     "pread": lambda n, size, off: os.pread(held[n], size, off).decode("latin-1"),
-    "pwrite": lambda n, text, off: os.pwrite(held[n], text.encode(), off),
+    "pwrite": lambda n, text, off, flags=0: os.pwritev(held[n], [text.encode()], off, flags),
     "read": lambda p, n=1000: with_open(p, os.O_RDONLY, 0, lambda fd: os.read(fd, n).decode("latin-1")),
     "readlink": os.readlink,
     "removexattr": lambda p, n: os.removexattr(p, n, follow_symlinks=False),

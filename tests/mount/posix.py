@@ -4,7 +4,7 @@ each right, each bit of the mode, each time that moves. Tables of calls, made on
 
 Left out, since FUSE itself answers otherwise: devices cannot be opened (nodev), direct I/O needs no alignment, offsets beyond
 what the disk can hold may be sought, chown(-1, -1) leaves the ctime, and a set-group-id bit without the right to execute stays
-when others write."""
+when others write. In the mount of an ordinary user, programs that he may not read do not run."""
 import itertools
 import os
 import sys
@@ -24,7 +24,7 @@ ON_A_NAME = [
     ("mkdir", "@", 0o755), ("rmdir", "@"), ("unlink", "@"), ("symlink", "text", "@"), ("mkfifo", "@", 0o644), ("mknod", "@", "f", 0o644, 0, 0),
     ("mknod", "@", "c", 0o644, 1, 3), ("bind", "@"), ("link", "@", "second"), ("link", "@", "second", True), ("link", "other", "@"),
     ("rename", "@", "second"), ("rename", "other", "@"), ("rename", "@", "@"), ("rename", "other", "@", 1), ("rename", "other", "@", 2),
-    ("rename", "@", "other", 2), ("truncate", "@", 5), ("chmod", "@", 0o640), ("chown", "@", 0, 0), ("lchown", "@", -1, -1),
+    ("rename", "@", "other", 2), ("truncate", "@", 5), ("chmod", "@", 0o640), ("lchmod", "@", 0o640), ("chown", "@", 0, 0), ("lchown", "@", -1, -1),
     ("times", "@", 10**18, 10**18), ("times", "@", 10**18, 10**18, False), ("readlink", "@"), ("list", "@"), ("look", "@"), ("stat", "@"),
     ("access", "@", 4), ("access", "@", 1), ("set", "@", "user.x", "v"), ("set", "@", "trusted.x", "v"), ("get", "@", "user.x"),
     ("listxattr", "@"), ("removexattr", "@", "user.x"),
@@ -142,13 +142,13 @@ class Posix(Compared):
     def test_rights_on_the_file(self):
         w = self.w
         calls = [("open", "n", f) for f in (R, W, RW, R | CUT, W | CUT, W | os.O_APPEND, W | CREATE, R | os.O_NOATIME, os.O_PATH)]
-        calls += [("truncate", "n", 3), ("access", "n", 4), ("access", "n", 2), ("access", "n", 1), ("access", "n", 6), ("chmod", "n", 0o4777), ("read", "n"),
+        calls += [("truncate", "n", 3), ("access", "n", 4), ("access", "n", 2), ("access", "n", 1), ("access", "n", 6), ("access", "n", 2, True), ("chmod", "n", 0o4777), ("read", "n"),
                   ("times", "n", "now", "now"), ("times", "n", "omit", "omit"), ("times", "n", "now", "omit"), ("times", "n", 10**18, "omit"), ("times", "n", 10**18, 2 * 10**18),
                   ("times", "n", "omit", 10**18), ("set", "n", "user.a", "b"), ("get", "n", "user.a"), ("set", "n", "trusted.a", "b"), ("get", "n", "trusted.t"), ("listxattr", "n"),
                   ("removexattr", "n", "user.u"), ("link", "n", "m"), ("list", "n"), ("unlink", "n"), ("rename", "n", "m"), ("exec", "n")]
         for kind in ("file", "folder"):
             for bits, (uid, gid), who, call in some(7, range(8), ((ANN, 0), (0, 4242), (0, 0)), ("ann", "root"), calls):
-                if who == "root" and uid == 0 and gid == 4242:
+                if who == "root" and uid == 0 and gid == 4242 or call[0] == "exec" and os.geteuid() != 0 and not bits & 4:
                     continue
                 w.fresh()
                 w.make(kind)
@@ -222,6 +222,28 @@ class Posix(Compared):
             w.make("file", "o", uid=ANN)
             for c in script:
                 w.do(who, *c)
+            w.after()
+
+    def test_links_to_what_is_somebody_elses(self):
+        w = self.w
+        for kind, owner, mode, folder in some(2, ("file", "fifo", "socket", "link", "char"), (0, ANN, BOB), (0o644, 0o666, 0o600, 0o606, 0o4777, 0o2777, 0o2767), (0o777, 0o1777)):
+            w.fresh(folder)
+            w.make(kind, uid=owner, gid=owner, mode=mode)
+            w.do("ann", "link", "n", "m")
+            w.after()
+
+    def test_rights_of_open_files_are_those_of_when_they_were_opened(self):
+        w = self.w
+        for flags, owner, mode, taken in itertools.product((R, W, os.O_PATH), (0, ANN), (0o666, 0o606), (False, True)):
+            w.fresh()
+            w.make("file", uid=owner, gid=0, mode=mode)
+            w.do("ann", "hold", "f", "n", flags)
+            if taken:
+                w.do("root", "lchown", "n", BOB, BOB)
+                w.do("root", "chmod", "n", 0)
+            for c in (("pread", "f", 3, 0), ("pwrite", "f", "x", 0), ("ftruncate", "f", 3), ("fchmod", "f", 0o644), ("fchown", "f", -1, 4242), ("ftimes", "f", "now", "now"), ("ftimes", "f", 10**18, 10**18),
+                      ("ftimes", "f", "omit", "omit"), ("ftimes", "f", "now", "omit"), ("fallocate", "f", 0, 0, 30), ("fstat", "f"), ("link held", "f", "m"), ("let go", "f")):
+                w.do("ann", *c)
             w.after()
 
     # ---- times ----
@@ -363,6 +385,50 @@ class Posix(Compared):
         w.do("root", "let go", "f")
         w.do("root", "exec", "prog")
         w.do("ann", "exec", "prog")
+
+    def test_how_large_files_may_grow(self):
+        w = self.w
+        for who, flags in itertools.product(("root", "ann"), (W, RW | os.O_APPEND, W | os.O_SYNC)):
+            w.fresh()
+            w.make("file", uid=ANN)
+            w.make("file", "from", uid=ANN)
+            w.do(who, "limit", 10)
+            w.do(who, "hold", "f", "n", flags)
+            w.do(who, "hold", "g", "from", R)
+            for c in (("pwrite", "f", "x" * 20, 0), ("pwrite", "f", "x", 10), ("pwrite", "f", "x" * 3, 9), ("ftruncate", "f", 11), ("truncate", "n", 10), ("truncate", "n", 11), ("fallocate", "f", 0, 5, 20),
+                      ("ftruncate", "f", 5), ("copy range", "g", "f", 7), ("fstat", "f")):
+                w.do(who, *c)
+            w.do(who, "limit", -1)
+            w.do(who, "pwrite", "f", "more", 20)
+            w.after()
+            w.do(who, "let go", "f")
+            w.do(who, "let go", "g")
+
+    def test_writes_with_flags_of_their_own(self):
+        w = self.w
+        for flags, how, off in itertools.product((W, RW | os.O_APPEND), (0, os.RWF_DSYNC, os.RWF_SYNC, os.RWF_APPEND, os.RWF_APPEND | os.RWF_SYNC, 1 << 20), (0, 3, 20)):
+            w.fresh()
+            w.make("file")
+            w.do("root", "hold", "f", "n", flags)
+            w.do("root", "pwrite", "f", "some", off, how)
+            w.do("root", "pwrite", "f", "more", off)
+            w.do("root", "read", "n")
+            w.do("root", "let go", "f")
+
+    def test_links_as_long_and_as_many_as_there_may_be(self):
+        w = self.w
+        w.fresh()
+        for n in (0, 1, 59, 60, 61, 4094, 4095, 4096):
+            w.do("ann", "symlink", "t" * n, "link%d" % n)
+            w.do("ann", "readlink", "link%d" % n)
+        w.make("file", "link")
+        w.do("root", "mkdir", "to", 0o755)
+        for k in range(42):
+            w.do("ann", "symlink", "c%d" % (k - 1) if k else "to", "c%d" % k)
+        for k in (38, 39, 40, 41):
+            for c in (("stat", "c%d" % k), ("list", "c%d" % k), ("mkdir", "c%d/d%d" % (k, k), 0o755), ("open", "c%d" % k, R | NOFOLLOW), ("rename", "c%d/d%d" % (k, k), "d%d" % k)):
+                w.do("root", *c)
+        w.after()
 
     def test_attributes(self):
         w = self.w
