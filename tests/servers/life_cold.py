@@ -170,10 +170,9 @@ class Cold:
         with self.assertRaises(OSError):
             with open(m.path("archives", archive, "files", path), "rb") as f:
                 f.read()
-        before = self.asked()
         with open(m.path("archives", archive, ".restore"), "w") as f:
             f.write(words + "\n")
-        until(lambda: self.asked() > before, lambda: m.read(".status"))
+        until(lambda: "asked the store" in m.text("log", archive), lambda: m.read(".status"))  # for every piece
         self.assertIn(m.state(archive), ("restoring", "stored"))
         self.server.advance(THAW + 1)
 
@@ -271,7 +270,7 @@ class InVault(Cold, MountCase):
         self.cli(m, "init")
 
     def documents(self, kind):
-        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db"), timeout=PATIENCE) as db:
             rows = db.execute("SELECT body FROM doc WHERE kind = ? AND parent = ?", (kind, self.place)).fetchall()
         return [d for d in (json.loads(r[0]) for r in rows) if "deleted" not in d]
 
@@ -282,7 +281,7 @@ class InVault(Cold, MountCase):
         return self.documents("upload")
 
     def remove_manifests(self):
-        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db"), timeout=PATIENCE) as db:
             for name, body in db.execute("SELECT name, body FROM doc WHERE kind = 'archive' AND parent = ?", (self.place,)):
                 if ":manifests/" in json.loads(body)["description"]:
                     self.client("glacier").delete_archive(accountId="-", vaultName=self.place, archiveId=name)
@@ -333,7 +332,7 @@ class InVault(Cold, MountCase):
             f.write("small\n")
         until(lambda: "asked the store" in m.text("log", name), lambda: m.read(".status"))
         asked = self.asked()
-        with sqlite3.connect(os.path.join(self.server.folder, "state.db")) as db:
+        with sqlite3.connect(os.path.join(self.server.folder, "state.db"), timeout=PATIENCE) as db:
             lost = db.execute("DELETE FROM doc WHERE kind = 'job' AND parent = ? AND json_extract(body, '$.start') > 0",
                               (self.place,)).rowcount
         db.close()
@@ -382,11 +381,11 @@ class InVault(Cold, MountCase):
     def test_archive_that_somebody_deleted_is_missed_with_the_next_inventory(self):
         m, top = self.machine(), self.sources(1)
         self.cli(m, "backup", "-m", "words", top)
-        with sqlite3.connect(os.path.join(m.data, "vaults.db")) as book:
+        with sqlite3.connect(os.path.join(m.data, "vaults.db"), timeout=PATIENCE) as book:
             archive, = book.execute("SELECT archive FROM object WHERE name LIKE 'archives/%'").fetchone()
             # As if it had been stored three days ago.
             book.execute("UPDATE object SET created = created - 3 * 86400 * 1000000000")
-        with sqlite3.connect(os.path.join(m.data, "catalog.db")) as catalog:
+        with sqlite3.connect(os.path.join(m.data, "catalog.db"), timeout=PATIENCE) as catalog:
             catalog.execute("UPDATE archive SET stored = stored - 3 * 86400 * 1000000000")
         client = self.client("glacier")
         client.delete_archive(accountId="-", vaultName=self.place, archiveId=archive)
