@@ -17,6 +17,7 @@ struct credentials {
         pthread_mutex_t lock;
         struct credentials_keys *now; /* NULL: to be fetched */
         int64_t fetched;              /* monotonic, ns */
+        char had[160];                /* the source of the keys before; "": there were none */
 };
 
 static const credentials_source sources[] = {
@@ -155,8 +156,11 @@ static int fetch(struct credentials *c, struct err *e)
         bool old_is_good = c->now && c->now->expires > clock_now();
         if (q < 0) {
                 unref(k);
+                if (q == -ENOKEY && *c->had) /* a machine does not lose its role, it stumbles */
+                        q = err_set(e, -EAGAIN, "%s had keys, and gives none now", c->had);
                 return old_is_good ? 0 : q;
         }
+        memcpy(c->had, k->source, sizeof c->had);
         unref(c->now);
         c->now = k;
         return 0;

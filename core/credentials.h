@@ -35,7 +35,7 @@ void credentials_free(struct credentials *c);
 DEFINE_CLEANUP(credentials_free, struct credentials *)
 
 /* Keys that are good now; give them back with credentials_put(). -ENOKEY with what to do if no
- * source has any; -EAGAIN if one cannot be asked now. */
+ * source has any; -EAGAIN if one cannot be asked now, or had some before. */
 int credentials_get(struct credentials *c, struct credentials_keys **ret, struct err *e);
 void credentials_put(struct credentials *c, struct credentials_keys *k);
 /* The service says that these have expired: the next get asks the source again. */

@@ -7,7 +7,6 @@
 #include "store_s3.h"
 
 #ifdef CRASH_POINTS
-#include "store.h"
 #include "store_cold.h"
 #endif
 

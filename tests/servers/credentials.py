@@ -45,7 +45,9 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         elif self.path == role and allowed:
             self.say(200, "backup\n")
         elif self.path == role + "backup" and allowed:
-            self.say(200, answer("machine", Code="Success"))
+            self.server.asked += 1
+            ok = self.server.asked not in self.server.stumbles
+            self.say(200 if ok else 503, answer("machine", Code="Success", Expiration=self.server.end) if ok else "")
         else:
             self.say(404 if allowed else 401, "")
 
@@ -65,6 +67,7 @@ class Credentials(MountCase):
         self.server = emulated.Emulated()
         self.addCleanup(self.server.stop)
         self.metadata = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+        self.metadata.asked, self.metadata.stumbles, self.metadata.end = 0, (), "2100-01-01T00:00:00Z"
         threading.Thread(target=self.metadata.serve_forever, daemon=True).start()
         self.addCleanup(self.metadata.server_close)
         self.addCleanup(self.metadata.shutdown)
@@ -173,6 +176,18 @@ class Credentials(MountCase):
         self.assertEqual(code, 0, said)
         with open(calls) as f:
             self.assertGreater(len(f.readlines()), 3)
+
+    def test_a_role_whose_service_stumbles_is_waited_for(self):
+        self.accept("machine")
+        m = self.machine(("machine",))
+        self.metadata.end = "2020-01-01T00:00:00Z"  # asked for every request
+        code, said = self.init(m)
+        self.assertEqual(code, 0, said)
+        self.metadata.stumbles = range(self.metadata.asked + 4, self.metadata.asked + 7)
+        r = subprocess.run([Programs.cli, "backup", "-m", "words", __file__], cwd=self.folder, env=m.environment(),
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE)
+        self.assertEqual(r.returncode, 0, r.stdout)
+        self.assertGreater(self.metadata.asked, max(self.metadata.stumbles))
 
     def test_secrets_are_never_shown(self):
         m = self.machine(SOURCES)
