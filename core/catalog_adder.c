@@ -160,7 +160,8 @@ static int parent_of(struct catalog_adder *a, const char *path, const char **ret
 
 /* ---- adding ---- */
 
-/* The row stays when a path comes again: it is an inode number, and children may hang on it. */
+/* The row stays when a path comes again: it is an inode number, and children may hang on it. The
+ * later member counts, in whatever order they come. */
 static const char upsert[] =
         "INSERT INTO member (archive, parent, name, kind, mode, uid, gid, mtime, size, "
         "tar_offset, tar_len, sha512, link, ino) "
@@ -169,7 +170,8 @@ static const char upsert[] =
         "DO UPDATE SET kind = excluded.kind, mode = excluded.mode, uid = excluded.uid, "
         "gid = excluded.gid, mtime = excluded.mtime, size = excluded.size, "
         "tar_offset = excluded.tar_offset, tar_len = excluded.tar_len, sha512 = excluded.sha512, "
-        "link = excluded.link, ino = excluded.ino";
+        "link = excluded.link, ino = excluded.ino "
+        "WHERE tar_offset IS NULL OR excluded.tar_offset >= tar_offset";
 
 static int put(struct catalog_adder *a, const struct catalog_member *m, struct err *e)
 {

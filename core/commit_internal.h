@@ -1,8 +1,9 @@
 /* commit_internal.h - one run of a commit, shared by the commit_*.c files and nobody else.
  *
- * Threads: the caller's thread walks, reads, hashes and feeds the tar; pack's output thread calls
- * the volume sink. Both use the one catalogue connection, under `lock`. Where the store is reached
- * over a network, the sender's threads and a watching one share another, under `watch.side_lock`.
+ * Threads: the caller's thread walks, reads and feeds the tar, and hashes what is not worth handing
+ * over; pack's output thread calls the volume sink. Both use the one catalogue connection, under
+ * `lock`. Where the store is reached over a network, the sender's threads and a watching one share
+ * another, under `watch.side_lock`.
  */
 #pragma once
 
@@ -26,10 +27,21 @@ struct store;
 struct store_upload;
 struct tar_writer;
 
-/* Member rows wait here, so that transactions are short and other writers never wait long. */
+struct record_row {
+        struct catalog_member m; /* strings are copies */
+        struct pack_hash *hash;  /* where it is still being found out */
+        uint8_t sum[64];
+        bool whole; /* nothing is missing */
+        bool has_sum;
+        uint64_t head_len; /* what tar_len is as long as it is not */
+};
+
+/* Member rows wait here, so that transactions are short and other writers never wait long: for each
+ * other, and for their hash. */
 struct record {
-        struct catalog_member *rows; /* strings and hashes are copies */
-        size_t n;
+        struct record_row *rows;
+        size_t n, room;
+        size_t enough; /* so many are worth a transaction */
         size_t bytes;
         struct catalog_member open; /* the member whose content is being read; path NULL: none */
 };
@@ -94,10 +106,12 @@ struct run {
         uint64_t cut;        /* where this run began */
         struct phases phases;
 
-        uint8_t *chunk;     /* read buffer */
-        EVP_MD_CTX *sha;    /* of the member that is being read */
-        EVP_MD *sha512;     /* looking it up takes as long as hashing a small file */
-        uint64_t delivered; /* bytes that `tar` has given so far */
+        uint8_t *chunk;         /* read buffer */
+        struct pack_hash *hash; /* of the member that is being read, where the pipeline hashes it */
+        EVP_MD_CTX *sha;        /* else here */
+        EVP_MD *sha512;         /* looking it up takes as long as hashing a small file */
+        uint64_t head_len;      /* of the header of that member */
+        uint64_t delivered;     /* bytes that `tar` has given so far */
         struct catalog_member
                 replay;          /* the last member before the cut; path NULL: none, or done with */
         struct changed *changed; /* NULL: everything is archived */
@@ -111,11 +125,12 @@ struct run {
 };
 
 /* commit_record.c */
+/* Takes r->hash, if there is one: the row waits until it is known. */
 int record_add(struct run *r, const struct catalog_member *m, struct err *e);
 int record_open(struct run *r, const struct catalog_member *m, struct err *e);
-void record_close(struct run *r);
-/* Writes all rows that wait to the catalogue; with `until` > the open member's offset that one too.
- */
+void record_close(struct run *r); /* there will be no row of the member that is being read */
+/* Writes the rows that wait to the catalogue. What is not whole, the open member and those whose
+ * hash is not known, stays, and is written as far as it goes where it begins before `until`. */
 int record_flush(struct run *r, uint64_t until, struct err *e);
 void record_done(struct run *r);
 

@@ -6,7 +6,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-#define CHUNK (1024u * 1024u)
+#define CHUNK      (1024u * 1024u)
+#define HASH_LEAST (4u * KiB) /* less is hashed here sooner than handed over */
 
 /* The tar writer's bytes go into the pipeline, except those that finished volumes hold already. */
 static int to_pack(void *ctx, const void *data, size_t len, struct err *e)
@@ -36,14 +37,30 @@ static uint64_t position(const struct run *r)
         return r->base + tar_offset(r->tar);
 }
 
+/* Content that goes into the pipeline just as it is can be hashed there. */
+static int begin_hash(struct run *r, uint64_t size, struct err *e)
+{
+        bool hole;
+        bool plain = tar_next(r->tar, &hole) == size && !hole && position(r) >= r->skip_until;
+        if (plain && size >= HASH_LEAST)
+                return pack_hash(r->pack, size, &r->hash, e);
+        return EVP_DigestInit_ex(r->sha, r->sha512, NULL) ? 0 : err_set(e, -EIO, "SHA-512 failed");
+}
+
+/* The next bytes of the member's content. */
+static int content(struct run *r, size_t len, struct err *e)
+{
+        if (!r->hash && !EVP_DigestUpdate(r->sha, r->chunk, len))
+                return err_set(e, -EIO, "SHA-512 failed");
+        return tar_data(r->tar, r->chunk, len, e);
+}
+
 static int pad(struct run *r, uint64_t len, struct err *e)
 {
         memset(r->chunk, 0, CHUNK);
         while (len > 0) {
                 size_t n = (size_t)MIN(len, (uint64_t)CHUNK);
-                if (!EVP_DigestUpdate(r->sha, r->chunk, n))
-                        return err_set(e, -EIO, "SHA-512 failed");
-                int q = tar_data(r->tar, r->chunk, n, e);
+                int q = content(r, n, e);
                 if (q < 0)
                         return q;
                 len -= n;
@@ -88,9 +105,7 @@ static int copy_content(struct run *r, const struct member_source *m, uint64_t s
                         (void)err_errno(e, why, "cannot read %s", m->source ? m->source : m->path);
                         return MEMBER_UNREADABLE;
                 }
-                if (!EVP_DigestUpdate(r->sha, r->chunk, (size_t)n))
-                        return err_set(e, -EIO, "SHA-512 failed");
-                int q = tar_data(r->tar, r->chunk, (size_t)n, e);
+                int q = content(r, (size_t)n, e);
                 if (q < 0)
                         return q;
                 left -= (uint64_t)n;
@@ -163,7 +178,7 @@ static int write_member(struct run *r, const struct member_source *m, const stru
         int q = tar_begin(r->tar, &t, &lost, e);
         if (q < 0)
                 return q;
-        row->tar_len = position(r) - row->tar_offset;
+        row->tar_len = r->head_len = position(r) - row->tar_offset;
         r->lost = lost > 0;
         if (lost > 0)
                 run_event(
@@ -175,6 +190,8 @@ static int write_member(struct run *r, const struct member_source *m, const stru
         if (row->type == 'f') {
                 /* A small member's row comes soon enough; a long one may hold a cut. */
                 if (row->size >= MiB && (q = record_open(r, row, e)) < 0)
+                        return q;
+                if ((q = begin_hash(r, row->size, e)) < 0)
                         return q;
                 result = copy_content(r, m, row->size, e);
                 if (result < 0)
@@ -226,14 +243,12 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
                 .link = hardlink ? hardlink : m->link,
         };
         uint8_t digest[64];
-        if (row.type == 'f' && !EVP_DigestInit_ex(r->sha, r->sha512, NULL))
-                return err_set(e, -EIO, "SHA-512 failed");
         int result = write_member(r, m, &st, &row, e);
         if (result < 0 || result == MEMBER_UNREADABLE) {
                 record_close(r);
                 return result;
         }
-        if (row.type == 'f') {
+        if (row.type == 'f' && !r->hash) {
                 if (!EVP_DigestFinal_ex(r->sha, digest, NULL))
                         return err_set(e, -EIO, "SHA-512 failed");
                 row.sha512 = digest;

@@ -416,12 +416,12 @@ int walk_manifest(struct run *r, struct err *e)
 {
         replayed(r);
         uint64_t start = r->base + tar_offset(r->tar);
-        if (r->cut <= start && (record_flush(r, 0, e) < 0 || pack_flush(r->pack, e) < 0))
-                return e && e->code ? e->code : -EIO;
+        int q = r->cut <= start ? pack_flush(r->pack, e) : 0; /* then all hashes are known */
+        if (q < 0 || (q = record_flush(r, 0, e)) < 0)
+                return q;
         _cleanup_close_ int fd = -EBADF;
         uint64_t size = 0;
-        int q = manifest_file(r, &fd, &size, e);
-        if (q < 0)
+        if ((q = manifest_file(r, &fd, &size, e)) < 0)
                 return q;
         if (r->phases.manifest != start) {
                 r->phases.manifest = start;

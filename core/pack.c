@@ -60,11 +60,14 @@ static void *worker(void *arg)
         struct pack *p = arg;
         struct err e = {0};
         _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
-        int q = compress_encoder_new(p->params.kind, p->params.level, &c, &e);
+        EVP_MD_CTX *sha = EVP_MD_CTX_new();
+        int q = sha ? compress_encoder_new(p->params.kind, p->params.level, &c, &e) : err_oom(&e);
         size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
         for (struct pack_job *j; q == 0 && (j = take_job(p)) != NULL;) {
                 q = compress_encode(
                         c, j->what, j->in, j->in_len, j->out, cap, &j->out_len, &j->block, &e);
+                if (q == 0)
+                        q = pack_hash_block(p, j, sha, &e);
                 if (q < 0)
                         break; /* never done: the sealer would take what is in its buffer */
                 pthread_mutex_lock(&p->lock);
@@ -72,7 +75,8 @@ static void *worker(void *arg)
                 pthread_cond_broadcast(&p->changed);
                 pthread_mutex_unlock(&p->lock);
         }
-        if (q < 0)
+        EVP_MD_CTX_free(sha);
+        if (q < 0 && e.code)
                 pack_fail(p, &e);
         return NULL;
 }
@@ -124,6 +128,7 @@ static int get_filling(struct pack *p, struct err *e)
         if (q < 0)
                 return q;
         j->in_len = 0;
+        j->n_pieces = 0;
         j->tar_offset = p->offset;
         j->what = p->what;
         p->filling = j;
@@ -152,6 +157,8 @@ int pack_write(struct pack *p, const void *data, size_t len, struct err *e)
                         return q;
                 struct pack_job *j = p->filling;
                 size_t n = j->in_len < p->limit ? MIN(len, p->limit - j->in_len) : 0;
+                if ((q = pack_hash_put(p, j, n, e)) < 0)
+                        return q;
                 memcpy(j->in + j->in_len, from, n);
                 from += n;
                 j->in_len += n;
@@ -272,6 +279,8 @@ int pack_new(const struct pack_params *params, const struct pack_sink *sink, str
         p->id = strdup(params->id);
         if (!p->threads || !p->id)
                 return err_oom(e);
+        if (!(p->sha512 = EVP_MD_fetch(NULL, "SHA512", NULL)))
+                return err_set(e, -EIO, "OpenSSL has no SHA-512");
         q = make_buffers(p, e);
         for (unsigned i = 0; q == 0 && i < workers; i++)
                 q = start_thread(p, worker, e);
@@ -295,6 +304,7 @@ void pack_free(struct pack *p)
         pthread_mutex_unlock(&p->lock);
         join_all(p);
         pack_making_done(&p->making);
+        pack_hash_done(p);
         size_t cap = compress_bound(p->params.kind, PACK_BLOCK_SIZE);
         for (unsigned i = 0; p->jobs && i < p->n_jobs; i++) {
                 pages_free(p->jobs[i].in, PACK_BLOCK_SIZE);

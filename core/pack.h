@@ -14,6 +14,7 @@
 
 struct keys_public;
 struct pack;
+struct pack_hash;
 
 #define PACK_BLOCK_SIZE (16u * 1024u * 1024u) /* the most */
 
@@ -77,6 +78,14 @@ int pack_new(const struct pack_params *params, const struct pack_sink *sink, str
 /* Takes the next bytes of the tar stream; blocks while all buffers are busy. After an error the
  * only call that makes sense is pack_free(). */
 int pack_write(struct pack *p, const void *data, size_t len, struct err *e);
+/* The next `len` bytes, one or more, are hashed with SHA-512 by the threads that compress them, one
+ * such stretch after the other. *ret is the caller's. */
+int pack_hash(struct pack *p, uint64_t len, struct pack_hash **ret, struct err *e);
+/* Any thread, also after pack_free(). False: not known yet. It is before the sink's block() is
+ * called for the block in which the last of the bytes lies. */
+bool pack_hash_get(const struct pack_hash *h, uint8_t ret[64]);
+void pack_hash_free(struct pack_hash *h); /* known or not */
+DEFINE_CLEANUP(pack_hash_free, struct pack_hash *)
 /* Says that a member's header comes next: where the block is nearly full, it ends here. */
 void pack_member(struct pack *p);
 /* Says that the stream ends near `end`. From then on blocks are cut so that each worker gets its

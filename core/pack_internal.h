@@ -20,6 +20,14 @@
 
 enum job_state { JOB_FREE, JOB_READY, JOB_BUSY, JOB_DONE };
 
+/* What of a block goes into one hash. */
+struct pack_piece {
+        struct pack_hash *hash; /* NULL: known */
+        size_t start, len;
+        unsigned number; /* of the hash's pieces, from 0; one a block */
+        bool last;
+};
+
 struct pack_job {
         enum job_state state;
         enum compress_content what;
@@ -27,6 +35,8 @@ struct pack_job {
         uint8_t *in, *out;
         size_t in_len, out_len;
         struct compress_block block;
+        struct pack_piece *pieces;
+        size_t n_pieces, room;
 };
 
 enum event_kind { EVENT_BEGIN, EVENT_BLOCK, EVENT_PART, EVENT_END };
@@ -60,6 +70,7 @@ struct pack {
         struct pack_params params;
         struct pack_sink sink;
         char *id;
+        EVP_MD *sha512; /* looking it up takes as long as hashing a small file */
 
         pthread_mutex_t lock;
         pthread_cond_t changed; /* any state below */
@@ -90,9 +101,17 @@ struct pack {
         size_t limit;      /* and here in any case */
         enum compress_content what;
         unsigned n_workers;
+        struct pack_hash *hashing; /* of the next bytes; NULL: none */
+        uint64_t hash_left;
+        unsigned hash_pieces;
 };
 
 void pack_fail(struct pack *p, const struct err *why); /* the first one counts */
 void *pack_sealer(void *arg);
 void *pack_writer(void *arg);
 void pack_making_done(struct pack_making *m);
+
+/* pack_hash.c */
+int pack_hash_put(struct pack *p, struct pack_job *j, size_t len, struct err *e); /* come next */
+int pack_hash_block(struct pack *p, struct pack_job *j, EVP_MD_CTX *own, struct err *e);
+void pack_hash_done(struct pack *p);

@@ -628,6 +628,25 @@ static void paths_are_whole_from_whatever_folder_the_last_was_in(void **state)
                 free((char *)puts[i].path);
 }
 
+static void later_member_of_a_path_counts_also_when_put_first(void **state)
+{
+        struct scratch *s = *state;
+        struct catalog_member m;
+        const struct put disorder[] = {
+                {.path = "folder/file", .type = 'f', .at = 4096, .size = 2000, .sum = 9},
+                {.path = "folder/file", .type = 'f', .at = 1024, .size = 1000, .sum = 8},
+                {.path = "folder", .type = 'd', .at = 512},
+        };
+        put_archive(s->c, A, "x");
+        put_members(s->c, A, disorder, ARRAY_SIZE(disorder));
+        OK(catalog_member_by_path(s->c, A, "folder/file", take_member, &m, E));
+        assert_int_equal(m.tar_offset, 4096);
+        assert_int_equal(m.size, 2000);
+        OK(catalog_member_by_path(s->c, A, "folder", take_member, &m, E));
+        assert_int_equal(m.type, 'd');
+        assert_int_equal(m.tar_offset, 512);
+}
+
 static void path_that_comes_again_replaces_and_keeps_its_row(void **state)
 {
         struct scratch *s = *state;
@@ -1313,6 +1332,7 @@ int main(void)
                 T(names_may_be_any_bytes),
                 T(paths_are_whole_from_whatever_folder_the_last_was_in),
                 T(path_that_comes_again_replaces_and_keeps_its_row),
+                T(later_member_of_a_path_counts_also_when_put_first),
                 T(paths_that_leave_the_archive_are_refused),
                 T(rows_not_flushed_are_rolled_back),
                 T(durable_row_takes_bulk_rows_along),
