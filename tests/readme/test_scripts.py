@@ -19,9 +19,10 @@ class Scripts(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.bin = os.path.join(self.folder, 'bin')
         os.mkdir(self.bin)
-        for name in ('sh', 'sed', 'sort', 'tr', 'dirname', 'realpath', 'mktemp', 'rm', 'cat', 'tail', 'env', 'mkdir', 'echo'):
+        for name in ('sh', 'sed', 'sort', 'tr', 'dirname', 'realpath', 'mktemp', 'rm', 'cat', 'tail', 'env', 'mkdir', 'echo', 'awk'):
             os.symlink(shutil.which(name), os.path.join(self.bin, name))
         self.program('dpkg-query', ONE_IS_MISSING)
+        self.program('df', '#!/bin/sh\necho Filesystem\necho "none 99999999 1 99999999 1% /"\n')
 
     def program(self, name, text):
         with open(os.path.join(self.bin, name), 'w') as f:
@@ -75,6 +76,15 @@ class Scripts(unittest.TestCase):
 
     def test_quickstart_asks_for_a_home(self):
         self.assertIn('HOME is not set', self.run_script('quickstart', HOME=None))
+
+    def test_a_full_disk_is_named_as_why_the_build_failed(self):
+        self.program('dpkg-query', '#!/bin/sh\necho "install ok installed"\n')
+        self.program('meson', '#!/bin/sh\nexit 1\n')
+        for free, full in (('29999', True), ('99999999', False)):
+            self.program('df', '#!/bin/sh\necho Filesystem\necho "none 1 1 %s 99%% /"\n' % free)
+            said = self.run_script('quickstart', tools=os.path.join(self.checkout('checkout' + free), 'tools'))
+            self.assertEqual('is full: %s kB are free' % free in said, full, said)
+            self.assertEqual('meson setup failed' in said, not full, said)
 
     def test_quickstart_does_not_build_the_sources_of_another_checkout(self):
         self.program('dpkg-query', '#!/bin/sh\necho "install ok installed"\n')
