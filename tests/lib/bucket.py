@@ -45,10 +45,14 @@ def name():
     return bucket
 
 
+def storage_class():
+    return os.environ.get("AUTOGLACIER_TEST_CLASS", "DEEP_ARCHIVE")
+
+
 def config(prefix, **more):
     c = {"VAULT": "s3://%s/%s" % (name(), prefix), "ENDPOINT_URL": endpoint(), "REGION_NAME": "us-east-1",
          "AWS_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"], "AWS_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
-         "STORAGE_CLASS": "DEEP_ARCHIVE", "COMPRESSION": "zstd", "COST_LIMIT": 1000}
+         "STORAGE_CLASS": storage_class(), "COMPRESSION": "zstd", "COST_LIMIT": 1000}
     c.update(more)
     return c
 

@@ -59,7 +59,7 @@ class Life(MountCase):
         self.cli(m, "status")
         keys = bucket.objects(self.prefix())
         classes = {k.split("/")[2]: o.get("StorageClass", "STANDARD") for k, o in keys.items()}
-        self.assertEqual(classes.get("archives"), "DEEP_ARCHIVE", keys)
+        self.assertEqual(classes.get("archives"), bucket.storage_class(), keys)
         self.assertEqual(classes.get("manifests"), "STANDARD", keys)
         self.assertEqual(bucket.uploads(self.prefix()), [])
         out = self.restored(m, "latest")
@@ -77,7 +77,7 @@ class Life(MountCase):
     def test_what_it_costs_is_told(self):
         m, top = self.machine(), self.sources()
         self.cli(m, "backup", "-m", "words", top)
-        self.assertIn("DEEP_ARCHIVE", self.cli(m, "cost"))
+        self.assertIn(bucket.storage_class(), self.cli(m, "cost"))
         json.loads(self.cli(m, "cost", "latest", "--json"))
 
     def test_a_deleted_archive_is_gone_from_the_bucket(self):
@@ -111,7 +111,7 @@ class Life(MountCase):
         self.cli(m, "backup", "-m", "words", top)
         key = [k for k in bucket.objects(self.prefix()) if "/archives/" in k][0]
         self.cli(m, "verify", "latest")
-        bucket.client().put_object(Bucket=bucket.name(), Key=key, Body=b"x", StorageClass="DEEP_ARCHIVE")
+        bucket.client().put_object(Bucket=bucket.name(), Key=key, Body=b"x", StorageClass=bucket.storage_class())
         self.assertIn(key.split("/", 2)[2], self.cli(m, "verify", "latest", status=1))
         bucket.client().delete_object(Bucket=bucket.name(), Key=key)
         self.assertIn("missing", self.cli(m, "verify", "latest", status=1))
