@@ -70,6 +70,17 @@ static int open_folder(int dir, const char *name)
         return q;
 }
 
+/* Somebody removed the folder into which something was to go. */
+#define FOLDER_GONE (-EAGAIN)
+#define GONE_MOST   10
+
+/* What is not was moved by a run that died. */
+static bool is_there(int dir, const char *name)
+{
+        struct stat st;
+        return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 static int move_entry(int from, const char *name, int to, const char *as)
 {
         struct opened a, b, c;
@@ -79,7 +90,7 @@ static int move_entry(int from, const char *name, int to, const char *as)
         open_up(to, &b);
         open_up(self, &c); /* moving a folder changes its "..": it must be writable too */
         if (renameat2(from, name, to, as, RENAME_NOREPLACE) < 0)
-                q = errno == ENOENT ? 0 : -errno; /* moved by a run that died */
+                q = errno != ENOENT ? -errno : is_there(from, name) ? FOLDER_GONE : 0;
         close_again(&c);
         close_again(&b);
         close_again(&a);
@@ -125,7 +136,7 @@ static int open_parents(
                 int q = fstat(f, &st) < 0 ? -errno : make_folder(to, part, &st, &t);
                 if (q < 0) {
                         (void)close(f); /* only read */
-                        return q;
+                        return q == -ENOENT ? FOLDER_GONE : q;
                 }
                 (void)close(from);
                 (void)close(to);
@@ -138,7 +149,7 @@ static int open_parents(
         return 0;
 }
 
-static int move_path(const struct back *b, const char *path)
+static int move_once(const struct back *b, const char *path)
 {
         _cleanup_close_ int from = -EBADF;
         _cleanup_close_ int to = -EBADF;
@@ -147,6 +158,14 @@ static int move_path(const struct back *b, const char *path)
         if (q == -ENOENT)
                 return 0; /* moved by a run that died */
         return q < 0 ? q : move_entry(from, name, to, name);
+}
+
+static int move_path(const struct back *b, const char *path)
+{
+        int q = FOLDER_GONE;
+        for (unsigned i = 0; q == FOLDER_GONE && i < GONE_MOST; i++)
+                q = move_once(b, path);
+        return q;
 }
 
 static bool taken(const struct back *b, const char *path)
