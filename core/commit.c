@@ -144,8 +144,8 @@ static int settle_tree(struct run *r, struct err *e)
 static int keep_counts(struct run *r, struct err *e)
 {
         struct catalog_totals t;
-        int q = catalog_member_totals(r->catalog, r->a.id, &t, e);
-        if (q < 0)
+        int q = r->a.n_returned > 0 ? catalog_members_drop_unread(r->catalog, r->a.id, e) : 0;
+        if (q < 0 || (q = catalog_member_totals(r->catalog, r->a.id, &t, e)) < 0)
                 return q;
         r->a.n_files = t.n_files;
         r->a.n_dirs = t.n_dirs;
@@ -216,14 +216,12 @@ static bool is_stored(const struct run *r)
         return r->a.state == ARCHIVE_STORED || r->a.state == ARCHIVE_INCOMPLETE;
 }
 
+/* What it was to become stays sent until no row counts on it. */
 static int start_over(struct run *r, struct err *e)
 {
         run_event(r, 'w', "%s; the archive is begun again", e->text);
-        int q = volumes_forget(r, e);
-        if (q == 0)
-                q = catalog_archive_restart(r->catalog, r->a.id, e);
-        r->a.n_returned = 0;
         r->phases = (struct phases){UINT64_MAX, UINT64_MAX};
+        int q = volumes_restart(r, e);
         return q < 0 ? q : phases_save(r, e);
 }
 
@@ -328,7 +326,7 @@ static int run_once(const struct commit_env *env, const char *id, bool may_again
         }
         enum archive_state before = r.a.state;
         q = chain(&r, e);
-        bool again = q == -ESTALE && may_again && start_over(&r, e) == 0;
+        bool again = q == -ERESTART && may_again && start_over(&r, e) == 0;
         if (q < 0 && !again) {
                 struct err late = *e;
                 volumes_close(&r);

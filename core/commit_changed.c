@@ -113,7 +113,7 @@ int changed_end(struct run *r, struct err *e)
         pthread_mutex_unlock(&r->lock);
         catalog_run_done(&run);
         if (q == -ENODATA) /* what was left out must be stored after all */
-                return err_set(e, -ESTALE, "%s", e->text);
+                return err_set(e, -ERESTART, "%s", e->text);
         return q;
 }
 

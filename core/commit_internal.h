@@ -147,6 +147,7 @@ int volumes_open(struct run *r, struct err *e); /* store, recipients, finished v
 int volumes_pack(struct run *r, struct err *e); /* the pipeline, ready at `cut` */
 int volumes_put_manifest(struct run *r, struct err *e); /* the manifest as an object of its own */
 int volumes_forget(struct run *r, struct err *e);       /* removes everything sent so far */
+int volumes_restart(struct run *r, struct err *e); /* likewise, after the rows that tell of it */
 int volumes_sealed(struct run *r, uint64_t *ret, struct err *e); /* bytes of all volumes */
 void volumes_sweep(struct run *r);                               /* uploads that nobody wants */
 void volumes_close(struct run *r);
@@ -186,7 +187,7 @@ struct member_source {
 };
 enum { MEMBER_OK = 0, MEMBER_CHANGED = 1, MEMBER_UNREADABLE = 2 };
 int member_add(struct run *r, const struct member_source *m,
-        struct err *e); /* -ESTALE: cannot be continued */
+        struct err *e); /* -ERESTART: cannot be continued */
 int member_tar_open(
         struct run *r, uint64_t base, struct err *e); /* a tar writer into the pipeline */
 
@@ -203,7 +204,7 @@ char *manifest_path(const struct run *r); /* of the tar's copy, while the archiv
 int changed_begin(struct run *r, struct err *e); /* notes what the archive is made from */
 int changed_resume(struct run *r, uint64_t at, struct err *e); /* forgets what came after */
 int changed_flush(struct run *r, struct err *e);               /* under the lock */
-int changed_end(struct run *r, struct err *e); /* -ESTALE: an archive it relies on is gone */
+int changed_end(struct run *r, struct err *e); /* -ERESTART: an archive it relies on is gone */
 void changed_done(struct run *r);
 /* 1: unchanged and noted. A file before it is opened (a gather_visitor's), and any entry. */
 int changed_pass_file(void *ctx, const char *path, const struct stat *st, struct err *e);

@@ -281,6 +281,19 @@ int volumes_put_manifest(struct run *r, struct err *e)
 
 /* ---- the end ---- */
 
+/* What the store may have of the archive. */
+struct sent {
+        struct catalog_volume *v;
+        size_t n;
+        char *manifest;
+};
+
+static void sent_done(struct sent *s)
+{
+        free(s->v);
+        free(s->manifest);
+}
+
 static int open_for_forgetting(struct run *r)
 {
         struct err ignored = {0};
@@ -298,56 +311,88 @@ static int note_litter(struct run *r, const char *object, struct err *e)
         return catalog_litter_add(r->catalog, &l, e);
 }
 
+static int note_sent(struct run *r, const struct sent *s, struct err *e)
+{
+        int q = s->n > 0 ? note_litter(r, "", e) : 0;
+        for (size_t i = 0; q == 0 && i < s->n; i++)
+                if (s->v[i].done || s->v[i].packed)
+                        q = note_litter(r, s->v[i].object, e);
+        return q == 0 && r->a.packed ? note_litter(r, s->manifest, e) : q;
+}
+
 /* Noted first: what cannot be removed now is removed when the store is back. "-" is no upload's
  * token, so that none is wanted. */
-static int forget_sent(struct run *r, const struct catalog_volume *v, size_t n,
-        const char *manifest, struct err *e)
+static int forget_sent(struct run *r, const struct sent *s, struct err *e)
 {
-        int q = n > 0 ? note_litter(r, "", e) : 0;
-        for (size_t i = 0; q == 0 && i < n; i++) {
-                q = v[i].done || v[i].packed ? note_litter(r, v[i].object, e) : 0;
-                if (q == 0)
-                        q = catalog_volume_set_upload(r->catalog, r->a.id, v[i].number, "-", e);
-        }
-        if (q == 0 && r->a.packed)
-                q = note_litter(r, manifest, e);
+        int q = note_sent(r, s, e);
+        for (size_t i = 0; q == 0 && i < s->n; i++)
+                q = catalog_volume_set_upload(r->catalog, r->a.id, s->v[i].number, "-", e);
         if (q == 0 && open_for_forgetting(r) == 0)
                 (void)sweep_store(r->catalog, r->store, r->a.store_id, NULL); /* or later */
         spooling_clear(r);
         return q;
 }
 
-static int remove_placed(struct run *r, const struct catalog_volume *v, size_t n,
-        const char *manifest, struct err *e)
+static int remove_placed(struct run *r, const struct sent *s, struct err *e)
 {
         int q = r->store ? 0 : open_store(r, true, e);
-        for (size_t i = 0; q == 0 && i < n; i++) {
+        for (size_t i = 0; q == 0 && i < s->n; i++) {
+                const struct catalog_volume *v = &s->v[i];
                 struct store_upload *u = NULL;
-                if (!v[i].done && store_begin(r->store, &(struct store_new){.name = v[i].object},
-                                          &u, NULL) == 0)
+                if (!v->done && store_begin(r->store, &(struct store_new){.name = v->object}, &u,
+                                        NULL) == 0)
                         store_abort(u); /* discards what an unfinished upload left */
-                q = store_remove(r->store, v[i].object, e);
+                q = store_remove(r->store, v->object, e);
         }
-        return q < 0 ? q : store_remove(r->store, manifest, e);
+        return q < 0 ? q : store_remove(r->store, s->manifest, e);
 }
 
-int volumes_forget(struct run *r, struct err *e)
+/* Nothing is added any more. */
+static int stop_sending(struct run *r, struct sent *ret, struct err *e)
 {
-        _cleanup_free_ struct catalog_volume *v = NULL;
-        size_t n;
-        pack_free(r->pack); /* nothing is added any more */
+        pack_free(r->pack);
         r->pack = NULL;
         store_abort(r->upload);
         r->upload = NULL;
         spooling_close(r);
-        int q = catalog_volumes(r->catalog, r->a.id, &v, &n, e);
+        if (!(ret->manifest = stores_manifest_name(r->a.origin, r->a.id)))
+                return err_oom(e);
+        return catalog_volumes(r->catalog, r->a.id, &ret->v, &ret->n, e);
+}
+
+static int remove_sent(struct run *r, const struct sent *s, struct err *e)
+{
+        return startswith(r->a.store_url, "dir:") ? remove_placed(r, s, e) : forget_sent(r, s, e);
+}
+
+int volumes_forget(struct run *r, struct err *e)
+{
+        _cleanup_(sent_done) struct sent s = {0};
+        int q = stop_sending(r, &s, e);
+        return q < 0 ? q : remove_sent(r, &s, e);
+}
+
+static int reload(struct run *r, struct err *e)
+{
+        struct catalog_archive now = {0};
+        int q = catalog_archive_get(r->catalog, r->a.id, &now, e);
         if (q < 0)
                 return q;
-        _cleanup_free_ char *manifest = stores_manifest_name(r->a.origin, r->a.id);
-        if (!manifest)
-                return err_oom(e);
-        return startswith(r->a.store_url, "dir:") ? remove_placed(r, v, n, manifest, e)
-                                                  : forget_sent(r, v, n, manifest, e);
+        catalog_archive_done(&r->a);
+        r->a = now;
+        return 0;
+}
+
+/* As long as rows say that volumes are there, a run goes on behind them. */
+int volumes_restart(struct run *r, struct err *e)
+{
+        _cleanup_(sent_done) struct sent s = {0};
+        int q = stop_sending(r, &s, e);
+        if (q < 0 || (q = note_sent(r, &s, e)) < 0 ||
+                (q = catalog_archive_restart(r->catalog, r->a.id, e)) < 0 || (q = reload(r, e)) < 0)
+                return q;
+        (void)remove_sent(r, &s, NULL); /* noted: what stays is removed later, or replaced */
+        return 0;
 }
 
 int volumes_sealed(struct run *r, uint64_t *ret, struct err *e)

@@ -64,6 +64,13 @@ static void replayed(struct run *r)
         r->replay = (struct catalog_member){0};
 }
 
+/* What comes next would be taken for the rest of it. */
+static int gone_in_the_middle(const struct run *r, struct err *e)
+{
+        return err_set(e, -ERESTART,
+                "%s is gone, in the middle of which the archive was interrupted", r->replay.path);
+}
+
 static int note(struct run *r, const char *kind, const char *path, const char *why, struct err *e)
 {
         pthread_mutex_lock(&r->lock);
@@ -134,9 +141,7 @@ static int entry(void *ctx, const struct gather_entry *g, struct err *e)
         if (q < 0)
                 return q;
         if (r->replay.path && !streq(r->replay.path, g->path))
-                return err_set(e, -ESTALE,
-                        "%s is gone, in the middle of which the archive was interrupted",
-                        r->replay.path);
+                return gone_in_the_middle(r, e);
         struct member_source m = {
                 .path = g->path, .st = &g->st, .fd = g->fd, .link = g->link, .source = g->source};
         if ((q = changed_pass(r, g, e)) != 0)
@@ -223,6 +228,8 @@ int walk_all(struct run *r, struct err *e)
         expect_end(r);
         if (q < 0)
                 return q;
+        if (r->replay.path)
+                return gone_in_the_middle(r, e);
         if (r->outside > 0)
                 run_event(r, 'w', "%s outside the archive; archived as it stands",
                         WORDS(r->outside, "symbolic link leads", "symbolic links lead"));
@@ -283,6 +290,8 @@ static int read_again(struct run *r, const struct walk *w, const char *path, str
                 e);
         if (q == -ECANCELED && (s.done || !atomic_load(r->env->stop)))
                 q = atomic_load(&r->aborted) ? q : 0;
+        if (q == 0 && r->replay.path)
+                return gone_in_the_middle(r, e);
         if (q == 0 && !s.done)
                 run_event(r, 'w',
                         "%s changed while it was read and was gone when it was to be read again; "
@@ -364,7 +373,7 @@ static int manifest_file(struct run *r, int *ret_fd, uint64_t *ret_size, struct 
         _cleanup_close_ int fd =
                 open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (again ? 0 : O_CREAT | O_TRUNC), 0600);
         if (fd < 0 && again)
-                return err_set(e, -ESTALE, "%s is gone, which was being archived", path);
+                return err_set(e, -ERESTART, "%s is gone, which was being archived", path);
         if (fd < 0)
                 return err_errno(e, -errno, "cannot make %s", path);
         uint64_t size;

@@ -89,9 +89,9 @@ int err_oom(struct err *e)
 bool err_can_wait(int code)
 {
         static const int codes[] = {-EAGAIN, -ENODEV, -ENOSPC, -EROFS, -EIO, -EDQUOT, -ENOMEM,
-                -EMFILE, -ENFILE, -ETIMEDOUT, -ENXIO, -ENOTCONN, -EHOSTDOWN, -ESTALE, -EBUSY,
-                -EACCES, -EPERM, -ENOENT, -ENOTDIR, -ECONNREFUSED, -ECONNRESET, -ECONNABORTED,
-                -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN, -EPIPE};
+                -EMFILE, -ENFILE, -ETIMEDOUT, -ENXIO, -ENOTCONN, -EHOSTDOWN, -ESTALE, -ERESTART,
+                -EBUSY, -EACCES, -EPERM, -ENOENT, -ENOTDIR, -ECONNREFUSED, -ECONNRESET,
+                -ECONNABORTED, -EHOSTUNREACH, -ENETUNREACH, -ENETDOWN, -EPIPE};
         for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
                 if (code == codes[i])
                         return true;

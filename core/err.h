@@ -7,7 +7,7 @@
  * Vocabulary: -EINVAL caller or configuration wrong, -ENOENT, -EEXIST, -EBADMSG does not
  * authenticate, -EPROTO format broken, -EPROTONOSUPPORT newer than we are, -EACCES refused,
  * -EAGAIN later, -EINPROGRESS thaw pending, -EREMOTE not here yet, -ENOKEY key missing or locked,
- * -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
+ * -ENOSPC, -EIO, -ENOMEM, -ECANCELED, -ERESTART begin again, which no system call says.
  *
  * A struct err belongs to one thread. Core never prints and never exits. */
 #pragma once

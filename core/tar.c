@@ -246,7 +246,7 @@ int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e)
         if (!w->member || len > w->size - w->done)
                 return err_set(e, -EINVAL, "more content than the header of %s says", path_of(w));
         if (w->map.sparse && !fits_holes(w, data, len))
-                return err_set(e, -ESTALE, "%s got content in one of its holes while it was read",
+                return err_set(e, -ERESTART, "%s got content in one of its holes while it was read",
                         path_of(w));
         const uint8_t *p = data;
         while (len > 0) {

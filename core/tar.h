@@ -39,8 +39,8 @@ struct tar_member {
  * a file, folder or link. */
 int tar_begin(struct tar_writer *w, const struct tar_member *m, unsigned *ret_lost, struct err *e);
 /* Exactly st->st_size bytes in all (holes included, as zeros) must follow a regular file's header.
- * -EINVAL for more than that. -ESTALE for bytes other than zero where tar_begin() found a hole: the
- * archive has no place for them, the file has changed; look at tar_next() to do better. */
+ * -EINVAL for more than that. -ERESTART for bytes other than zero where tar_begin() found a hole:
+ * the archive has no place for them, the file has changed; look at tar_next() to do better. */
 int tar_data(struct tar_writer *w, const void *data, size_t len, struct err *e);
 /* How many of the next bytes are alike, a hole or data; 0 at the member's end. Holes need not be
  * read: give and hash zeros, and seek over them. What a file has got there since
