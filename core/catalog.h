@@ -168,6 +168,9 @@ DEFINE_CLEANUP(catalog_adder_free, struct catalog_adder *)
 /* Forgets members whose tar_offset is at or after `tar_offset`, and hard links noted there: what an
  * unfinished volume held. */
 int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e);
+/* Forgets files without a SHA-512: their content broke off, after a volume that holds its beginning
+ * was finished. Until the last one is, a run that is taken up again needs them. */
+int catalog_members_drop_unread(struct catalog *c, const char *id, struct err *e);
 /* Strings in the member are borrowed for the call. Non-zero from `each` ends it and is returned. */
 typedef int (*catalog_member_fn)(void *ctx, const struct catalog_member *m);
 enum catalog_order {
@@ -201,6 +204,7 @@ int catalog_member_at(struct catalog *c, const char *id, uint64_t tar_offset,
 /* Counted from the members that are there, for the counters of catalog_archive. Reads them all. */
 struct catalog_totals {
         uint64_t n_files, n_dirs, n_links, n_hardlinks, bytes, sums_bytes;
+        uint64_t n_unread, unread_bytes; /* of these files, those without a SHA-512 */
 };
 int catalog_member_totals(
         struct catalog *c, const char *id, struct catalog_totals *ret, struct err *e);
@@ -231,6 +235,8 @@ int catalog_list_each(struct catalog *c, const char *id, const char *kind,
  * catalog_archive_settle(). */
 int catalog_hardlink(struct catalog *c, const char *id, uint64_t dev, uint64_t ino,
         const char *path, uint64_t tar_offset, char **ret, struct err *e);
+/* What was noted at `tar_offset` could not be read: the next name of it is the first. */
+int catalog_hardlink_forget(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e);
 
 /* Volumes, blocks, parts. */
 struct catalog_volume {

@@ -245,3 +245,14 @@ int catalog_members_cut(struct catalog *c, const char *id, uint64_t tar_offset, 
                 q = txn_end(c, forget_links(c, row, at, e), e);
         return q < 0 ? q : 0;
 }
+
+int catalog_members_drop_unread(struct catalog *c, const char *id, struct err *e)
+{
+        int64_t row = 0;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = catalog_write(c, false, e,
+                        "DELETE FROM member WHERE archive = ?1 AND kind = 'f' AND sha512 IS NULL",
+                        "i", row);
+        return q < 0 ? q : 0;
+}

@@ -129,3 +129,16 @@ int catalog_hardlink(struct catalog *c, const char *id, uint64_t dev, uint64_t i
         *ret = known;
         return 0;
 }
+
+int catalog_hardlink_forget(struct catalog *c, const char *id, uint64_t tar_offset, struct err *e)
+{
+        int64_t row = 0;
+        int q = catalog_row(c, id, &row, e);
+        if (q == 0)
+                q = notes_flush(c, e);
+        if (q == 0)
+                q = catalog_write(c, false, e,
+                        "DELETE FROM hardlink WHERE archive = ?1 AND tar_offset = ?2", "iu", row,
+                        tar_offset);
+        return q < 0 ? q : 0;
+}

@@ -207,6 +207,8 @@ static int add_up(void *ctx, const struct catalog_member *m)
         s->t.n_links += m->type == 'l';
         s->t.n_hardlinks += m->type == 'h';
         s->t.bytes += m->type == 'f' ? m->size : 0;
+        s->t.n_unread += m->type == 'f' && !m->sha512;
+        s->t.unread_bytes += m->type == 'f' && !m->sha512 ? m->size : 0;
         if (m->type == 'h' && m->link) {
                 int q = catalog_member_by_path(s->c, s->id, m->link, has_sum, &line, s->e);
                 if (q < 0 && q != -ENOENT)

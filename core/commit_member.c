@@ -160,9 +160,23 @@ static int hardlink_of(
         return q;
 }
 
+/* Its other names, which come later, are not to be links to what is not in the archive. */
+static int broke_off(struct run *r, const struct member_source *m, uint64_t at, struct err *e)
+{
+        struct err why = {0};
+        if (m->st->st_nlink < 2 || m->second)
+                return MEMBER_UNREADABLE;
+        pthread_mutex_lock(&r->lock);
+        int q = catalog_hardlink_forget(r->catalog, r->a.id, at, &why);
+        pthread_mutex_unlock(&r->lock);
+        if (q < 0 && e)
+                *e = why;
+        return q < 0 ? q : MEMBER_UNREADABLE;
+}
+
 static int stale(const struct member_source *m, struct err *e)
 {
-        return err_set(e, -ESTALE,
+        return err_set(e, -ERESTART,
                 "%s changed while its archive was interrupted in the middle of it", m->path);
 }
 
@@ -244,6 +258,8 @@ int member_add(struct run *r, const struct member_source *m, struct err *e)
         };
         uint8_t digest[64];
         int result = write_member(r, m, &st, &row, e);
+        if (result == MEMBER_UNREADABLE)
+                result = broke_off(r, m, at, e);
         if (result < 0 || result == MEMBER_UNREADABLE) {
                 record_close(r);
                 return result;
