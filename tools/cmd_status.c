@@ -70,7 +70,7 @@ static int look(struct cli *cli, struct look *l, struct err *e)
 
 static void show(const struct look *l, bool again)
 {
-        if (again && isatty(STDOUT_FILENO))
+        if (again && progress_possible(STDOUT_FILENO))
                 (void)fputs("\033[H\033[J", stdout);
         cli_print(buf_str(&l->text), l->text.len);
         (void)fflush(stdout); /* cli_flush() tells errors */
@@ -88,7 +88,7 @@ static int watch(struct cli *cli, struct look *l, struct err *e)
                 if (q < 0)
                         return q;
                 /* rates and times move on a terminal even where nothing else does */
-                if (now != seen || isatty(STDOUT_FILENO))
+                if (now != seen || progress_possible(STDOUT_FILENO))
                         show(l, true);
                 seen = now;
         } while (l->going > 0 && !atomic_load(&cli_stop) && !ferror(stdout) &&

@@ -8,12 +8,18 @@
 #define LINE_EVERY (10 * CLOCK_NSEC)
 #define LINE_SIZE  256
 
+bool progress_possible(int fd)
+{
+        const char *term = getenv("TERM");
+        return isatty(fd) && !(term && streq(term, "dumb"));
+}
+
 void progress_begin(struct progress *p, const char *what)
 {
         struct winsize w;
         *p = (struct progress){.what = what, .begun = clock_monotonic(), .columns = 80};
-        p->terminal = isatty(STDERR_FILENO);
-        if (p->terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 20)
+        p->terminal = progress_possible(STDERR_FILENO);
+        if (p->terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1)
                 p->columns = w.ws_col;
         /* short work needs no line */
         p->next = p->begun + (p->terminal ? BAR_EVERY : LINE_EVERY);

@@ -12,6 +12,8 @@ struct progress {
         int64_t begun, next; /* monotonic ns; when it may be shown again */
 };
 
+/* Is it a terminal on which a line can be drawn again? TERM=dumb is not. */
+bool progress_possible(int fd);
 void progress_begin(struct progress *p, const char *what);
 /* May be called as often as one likes. `todo` 0: not known. */
 void progress_show(struct progress *p, uint64_t done, uint64_t todo);

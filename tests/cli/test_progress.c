@@ -66,33 +66,60 @@ static void what_is_no_terminal_gets_a_plain_line(_unused_ void **state)
         assert_string_equal(out, "autoglacier: working 50.0 MB of 100 MB, 1.0 MB/s, 50 s left\n");
 }
 
-static void a_terminal_gets_a_bar_that_goes_away_again(_unused_ void **state)
+/* What a terminal of so many columns gets to see. */
+static void on_a_terminal(unsigned short columns, char *out, size_t size)
 {
         int ours, theirs;
-        char out[512] = "";
-        struct winsize size = {.ws_row = 24, .ws_col = 80};
-        assert_int_equal(openpty(&ours, &theirs, NULL, NULL, &size), 0);
-        const char want[] = "\r\033[Kworking [########--------]  50 % 50.0 MB of 100 MB, 1.0 "
-                            "MB/s, 50 s left\r\033[K";
+        struct winsize w = {.ws_row = 24, .ws_col = columns};
+        assert_int_equal(openpty(&ours, &theirs, NULL, NULL, &w), 0);
         run_with(theirs);
-        for (size_t n = 0; n < sizeof want - 1;) { /* it may come in pieces */
-                ssize_t r = read(ours, out + n, sizeof out - 1 - n);
+        assert_int_equal(write(theirs, "END", 3), 3);
+        for (size_t n = 0; !strstr(out, "END");) { /* it may come in pieces */
+                ssize_t r = read(ours, out + n, size - 1 - n);
                 assert_true(r > 0);
                 n += (size_t)r;
         }
-        assert_string_equal(out, want);
         (void)close(ours);   /* only read */
-        (void)close(theirs); /* written by the kernel at once */
+        (void)close(theirs); /* a terminal */
+}
+
+static void a_narrow_terminal_gets_what_fits_into_a_line(_unused_ void **state)
+{
+        char out[512] = "";
+        on_a_terminal(12, out, sizeof out);
+        assert_string_equal(out, "\r\033[Kworking [##\r\033[KEND");
+}
+
+static void a_terminal_that_can_do_nothing_gets_a_plain_line(_unused_ void **state)
+{
+        char out[512] = "";
+        assert_int_equal(setenv("TERM", "dumb", 1), 0);
+        on_a_terminal(80, out, sizeof out);
+        assert_int_equal(unsetenv("TERM"), 0);
+        assert_null(strchr(out, '\033'));
+        assert_non_null(strstr(out, "autoglacier: working 50.0 MB of 100 MB"));
+}
+
+static void a_terminal_gets_a_bar_that_goes_away_again(_unused_ void **state)
+{
+        char out[512] = "";
+        on_a_terminal(80, out, sizeof out);
+        assert_string_equal(out,
+                "\r\033[Kworking [########--------]  50 % 50.0 MB of 100 MB, 1.0 MB/s, 50 s "
+                "left\r\033[KEND");
 }
 
 int main(void)
 {
+        (void)unsetenv("TERM"); /* whatever the tests are run on; there is one */
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_bar_is_as_full_as_the_work_is_done),
                 cmocka_unit_test(more_than_was_expected_is_full_and_nothing_expected_is_empty),
                 cmocka_unit_test(a_short_line_is_cut),
                 cmocka_unit_test(what_is_no_terminal_gets_a_plain_line),
                 cmocka_unit_test(a_terminal_gets_a_bar_that_goes_away_again),
+                cmocka_unit_test(a_narrow_terminal_gets_what_fits_into_a_line),
+                cmocka_unit_test(a_terminal_that_can_do_nothing_gets_a_plain_line),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

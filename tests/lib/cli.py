@@ -113,7 +113,7 @@ class CliCase(unittest.TestCase):
         pid, fd = pty.fork()
         if pid == 0:
             os.chdir(self.folder)
-            os.execve(Programs.cli, [Programs.cli, *args], self.environment())
+            os.execve(Programs.cli, [Programs.cli, *args], dict(self.environment(), TERM="xterm"))
         shown, asked = "", 0
         answers = list(answers)
         end = time.monotonic() + PATIENCE
