@@ -1,17 +1,21 @@
 #include "config_internal.h"
 
+#include "bytes.h"
+
 /* What people write who know dictionaries from elsewhere. */
 static const char *habit(const char *text, size_t len, const json_error_t *why)
 {
         size_t at = why->position > 0 ? (size_t)why->position - 1 : 0;
         char c = at < len ? text[at] : 0;
+        if (!bytes_is_utf8(text, len))
+                return "it is not UTF-8 text";
         if (startswith(text, "\xef\xbb\xbf"))
                 return "it begins with a byte order mark; save it as plain UTF-8";
         if (strspn(text, " \t\r\n") == len)
                 return "it is empty; without any keys it is {}";
         if (c == '\'')
                 return "JSON wants \"double quotes\"";
-        if (c == '#' || c == '/')
+        if (strstr(why->text, "near '#") || strstr(why->text, "near '/"))
                 return "JSON has no comments";
         while (at > 0 && strchr(" \t\r\n", text[at - 1]))
                 at--;

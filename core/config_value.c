@@ -227,11 +227,12 @@ int config_set(struct config *c, const struct config_key *k, const json_t *v, st
         case KEY_COMPRESSION:
                 return set_compression(slot, v, e);
         case KEY_LEVEL:
-                if ((q = set_number(v, 0, 19, &n, e)) == 0)
+                n = -1;
+                if (json_is_null(v) || (q = set_number(v, 0, 19, &n, e)) == 0)
                         *(int *)slot = (int)n;
                 return q;
         case KEY_UNSIGNED:
-                if ((q = set_number(v, 1, 10000, &n, e)) == 0)
+                if ((q = set_number(v, k->flags & CONFIG_POSITIVE ? 1 : 0, 10000, &n, e)) == 0)
                         *(unsigned *)slot = (unsigned)n;
                 return q;
         case KEY_BYTES:

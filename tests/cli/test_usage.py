@@ -1,4 +1,5 @@
 """The command line itself: help, wrong usage, exit statuses, what is said where."""
+import json
 import os
 import re
 import sqlite3
@@ -172,6 +173,18 @@ class Mistakes(CliCase):
             err = self.ag("config", status=1).err
             self.assertRegex(err, "^autoglacier: config: %s:%d:" % (path, line))
             self.assertIn(words, err)
+
+    def test_what_is_shown_as_the_default_may_be_written_down(self):
+        shown = {k: v["value"] for k, v in json.loads(self.ag("config", "--json").out).items()}
+        self.config(json.dumps(shown))
+        again = {k: v["value"] for k, v in json.loads(self.ag("config", "--json").out).items()}
+        self.assertEqual(again, shown)
+
+    def test_bytes_that_are_no_text_are_named(self):
+        path = self.config('{}')
+        with open(path, "wb") as f:
+            f.write(b'{\n"VAULT": "dir:/\xff"}')
+        self.ag("config", status=1, say=path + ":2: it is not UTF-8 text")
 
     def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(self):
         path = self.config("{}")
