@@ -62,7 +62,7 @@ const struct cli_command cmd_find = {
         .about = "Looks for a shell pattern in all archives and prints archive, size, time and\n"
                  "path of each match, oldest archive first. `*` also stands for '/'; a pattern\n"
                  "without '/' is held against the last part of each path, too. Nothing is\n"
-                 "fetched.",
+                 "fetched. Exit status 1 if nothing matches.",
         .options = options,
         .min_words = 1,
         .max_words = 1,
