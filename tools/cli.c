@@ -5,26 +5,40 @@
 
 /* ---- messages ---- */
 
-static void tell(const struct cli *cli, const char *text)
+/* Names that others have given may be in it: a message is one line, and moves no cursor. */
+static void tell(const char *before, const char *fmt, va_list ap)
 {
+        char text[2 * ERR_TEXT_MAX];
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
+        for (char *p = text; *p; p++)
+                if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                        *p = '?';
         (void)fflush(stdout); /* what was printed before stands before; cli_flush() tells errors */
-        (void)fprintf(stderr, "autoglacier: %s: %s\n", cli->command->name, text);
-}
-
-int cli_fail(const struct cli *cli, const struct err *e)
-{
-        tell(cli, *e->text ? e->text : err_words(e->code));
-        return CLI_FAILED;
+        (void)fprintf(stderr, "%s%s\n", before, text);
 }
 
 void cli_say(const struct cli *cli, const char *fmt, ...)
 {
-        char text[2 * ERR_TEXT_MAX];
+        char before[64];
+        (void)snprintf(before, sizeof before, "autoglacier: %s: ", cli->command->name); /* fits */
         va_list ap;
         va_start(ap, fmt);
-        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
+        tell(before, fmt, ap);
         va_end(ap);
-        tell(cli, text);
+}
+
+void cli_detail(const char *fmt, ...)
+{
+        va_list ap;
+        va_start(ap, fmt);
+        tell("  ", fmt, ap);
+        va_end(ap);
+}
+
+int cli_fail(const struct cli *cli, const struct err *e)
+{
+        cli_say(cli, "%s", *e->text ? e->text : err_words(e->code));
+        return CLI_FAILED;
 }
 
 int cli_flush(const struct cli *cli, int status)

@@ -90,6 +90,8 @@ int cli_misuse(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 int cli_fail(const struct cli *cli, const struct err *e);
 /* The same for something that does not end the command. */
 void cli_say(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
+/* One line of a list that cli_say() has begun, indented. */
+void cli_detail(const char *fmt, ...) _printf_(1, 2);
 /* Writes out what was printed to stdout; `status`, or CLI_FAILED if that could not be written. */
 int cli_flush(const struct cli *cli, int status);
 /* Prints text that others wrote: on a terminal without control characters. */

@@ -39,12 +39,12 @@ void cli_usage(const struct cli_command *c, FILE *f, bool whole)
 
 int cli_misuse(const struct cli *cli, const char *fmt, ...)
 {
+        char text[ERR_TEXT_MAX];
         va_list ap;
         va_start(ap, fmt);
-        (void)fprintf(stderr, "autoglacier: %s: ", cli->command->name);
-        (void)vfprintf(stderr, fmt, ap);
-        (void)fputc('\n', stderr);
+        (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
         va_end(ap);
+        cli_say(cli, "%s", text);
         cli_usage(cli->command, stderr, false);
         (void)fprintf(stderr, "autoglacier %s --help tells more\n", cli->command->name);
         return CLI_USAGE;

@@ -33,8 +33,7 @@ static int name_lost(void *ctx, const struct catalog_member *m, const char *late
                 cli_say(l->cli, "no other archive holds these:");
         if (l->n > NAMED_MAX)
                 return 1;
-        (void)fprintf(stderr, "  %s%s%s\n", m->path, later ? ", as it is listed in " : "",
-                later ? later : ""); /* stderr is all there is to tell it on */
+        cli_detail("%s%s%s", m->path, later ? ", as it is listed in " : "", later ? later : "");
         return 0;
 }
 
@@ -45,7 +44,7 @@ static int tell_lost(struct cli *cli, const struct catalog_archive *a, struct er
                 return 0;
         int q = catalog_only_here(cli->catalog, a->id, name_lost, &l, e);
         if (l.n > NAMED_MAX)
-                (void)fprintf(stderr, "  and more\n");
+                cli_detail("and more");
         return q < 0 ? q : 0;
 }
 

@@ -476,6 +476,16 @@ class Stored(ArchiveCase):
         self.assertIs(told["not-there"]["stored"], None)
         self.assertIn("No such file", told["not-there"]["error"])
 
+    def test_a_name_moves_no_cursor(self):
+        self.write("odd/a\n\x1b[31m", "text")
+        os.symlink("x", self.path("odd/l\n\x1b[31m"))
+        name = self.backup("odd")
+        for words, status in ((["stored", "odd"], 0), (["show", "\x1b[31m"], 1), (["restore", name, "\x1b[31m"], 1),
+                              (["delete", name], 1), (["list", "\x1b[31m"], 2)):
+            r = self.ag(*words, status=status)
+            self.assertNotIn("\x1b", r.err)
+            self.assertIn("?[31m", r.err)
+
     def test_where_nothing_was_compared_nothing_may_be_deleted(self):
         self.backup("src")
         os.mkdir(self.path("none"))
