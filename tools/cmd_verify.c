@@ -309,7 +309,7 @@ static int check_all(struct check *k, const struct all *l)
         }
         if (atomic_load(&cli_stop))
                 return CLI_FAILED;
-        if (k->n == 0)
+        if (l->n == 0)
                 cli_say(k->cli, "no archive is stored yet");
         if (k->n > 1)
                 cli_say(k->cli, "%s, %u damaged, %u could not be checked",

@@ -39,6 +39,14 @@ class Import(JobCase):
         self.assertIn('view.sh', self.run_it('find', 'view.sh')[0])
         self.assertIn(info['name'], self.run_it('stored', self.write('x', 'one'))[0])
 
+    def test_what_verify_cannot_tell_is_said(self):
+        self.log_of({'1506700000.25': ENTRY})
+        self.run_it('import', self.log)
+        out, err = self.run_it('verify')
+        self.assertIn('only restoring it can tell', out)
+        self.assertNotIn('no archive is stored', err)
+        self.assertEqual(json.loads(self.run_it('verify', '--json')[0])['result'], 'unknown')
+
     def test_importing_again_changes_nothing(self):
         self.log_of({'1506700000.25': ENTRY})
         self.run_it('import', self.log)
