@@ -123,6 +123,9 @@ static int open_log(struct rewrite *w, const struct json_log *l, struct err *e)
                 w->tmp = NULL;
                 return err_oom(e);
         }
+        if (stat(w->path, &st) == 0 && !S_ISREG(st.st_mode)) /* /dev/null would be a file then */
+                return err_set(
+                        e, -EINVAL, "%s is not a file; without the key no log is kept", w->path);
         int q = lock(l, w->path, &w->lock, e);
         if (q < 0)
                 return q;

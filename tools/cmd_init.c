@@ -29,9 +29,12 @@ static const struct cli_option options[] = {
 
 /* ---- the configuration file ---- */
 
-static int write_config(const char *file, json_t *o, struct err *e)
+/* Where it is a link, what that leads to. */
+static int write_config(const char *name, json_t *o, struct err *e)
 {
         _cleanup_free_ char *text = json_dumps(o, JSON_INDENT(4));
+        _cleanup_free_ char *real = realpath(name, NULL);
+        const char *file = real ? real : name;
         _cleanup_free_ char *copy = strdup(file);
         _cleanup_buf_ struct buf b = BUF_INIT;
         if (!text || !copy)

@@ -107,12 +107,21 @@ class Init(CliCase):
     def test_vault_is_written_to_the_configuration_and_made(self):
         self.keys()
         self.config('{"COMPRESSION": "zstd"}')
-        for word in ("dir:" + self.path("disk"), "dir:disk", self.path("disk")):
+        for word in ("dir:" + self.path("disk"), "dir:disk", self.path("disk"), "./disk"):
             self.ag("init", "--vault", word)
             with open(os.path.join(self.home, "CONFIG.json")) as f:
                 self.assertEqual(json.load(f), {"COMPRESSION": "zstd", "VAULT": "dir:" + self.path("disk")})
         self.assertTrue(os.path.exists(self.path("disk/autoglacier.json")))
         self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.home, "CONFIG.json")).st_mode), 0o600)
+
+    def test_a_configuration_that_is_a_link_stays_one(self):
+        self.keys()
+        path = self.config('{"COMPRESSION": "zstd"}')
+        os.rename(path, self.path("dotfile"))
+        os.symlink("../dotfile", path)
+        self.ag("init", "--vault", "dir:disk")
+        self.assertEqual(os.readlink(path), "../dotfile")
+        self.assertEqual(json.loads(self.read(self.path("dotfile"))), {"COMPRESSION": "zstd", "VAULT": "dir:" + self.path("disk")})
 
     def test_a_vault_that_is_none_changes_nothing(self):
         path = self.config('{"COMPRESSION": "zstd"}')

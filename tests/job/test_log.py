@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import os
+import stat
 import threading
 import time
 import unittest
@@ -104,6 +105,14 @@ class Log(JobCase):
         self.assertTrue(os.path.islink(self.log))
         with open(real) as f:
             self.assertEqual(len(json.load(f)), 1)
+
+    def test_what_is_no_file_is_left_as_it_is(self):
+        place = os.path.join(self.folder, 'pipe')
+        os.mkfifo(place)
+        self.configure(JSON_DATABASE=place)
+        self.run_it('backup', '-m', 'x', self.write('a', 'a'), status=3)
+        self.assertTrue(stat.S_ISFIFO(os.lstat(place).st_mode))
+        self.assertIn('is not a file', self.run_it('show', '--log', 'latest')[0])
 
     def test_broken_log_is_named_with_its_line_and_kept(self):
         broken = '{\n  "1500000000.25": {\n    "JOB SUCCEED": tru\n  }\n}'
