@@ -323,7 +323,7 @@ int config_load_over(
                 return q;
         c->file = path ? config_absolute(path) : config_default_file(c);
         if (!c->file)
-                return err_oom(e);
+                return path ? err_errno(e, -errno, "cannot tell where %s is", path) : err_oom(e);
         q = read_config(c, path != NULL, e);
         if (q == 0 && overlay)
                 q = lay_over(c, overlay, e);

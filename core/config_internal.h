@@ -44,7 +44,7 @@ int config_set(struct config *c, const struct config_key *k, const json_t *value
 int config_note_sources(struct config *c, const json_t *file, const char *from);
 
 /* config_places.c */
-char *config_absolute(const char *path); /* begins at the working directory; NULL: no memory */
+char *config_absolute(const char *path); /* begins at the working directory; NULL: errno */
 int config_set_places(struct config *c, struct err *e); /* home, data, jobs */
 char *config_default_file(const struct config *c);      /* after config_set_places() */
 int config_fill_in(struct config *c, struct err *e);    /* defaults of what no file has set */

@@ -47,9 +47,10 @@ int config_set_places(struct config *c, struct err *e)
 {
         const char *home = getenv("AUTOGLACIER_HOME");
         if (home && *home) {
-                c->home = config_absolute(home);
-                c->data = c->home ? io_join(c->home, "data") : NULL;
-                c->jobs = c->home ? io_join(c->home, "jobs") : NULL;
+                if (!(c->home = config_absolute(home)))
+                        return err_errno(e, -errno, "cannot tell where %s is", home);
+                c->data = io_join(c->home, "data");
+                c->jobs = io_join(c->home, "jobs");
                 return c->data && c->jobs ? 0 : err_oom(e);
         }
         _cleanup_free_ char *conf = xdg("XDG_CONFIG_HOME", ".config");

@@ -1,11 +1,14 @@
 #include "err.h"
 
-/* Control characters in names would let a file name write on the reader's terminal. */
-static void tame(char *s)
+void err_tame(char *s)
 {
-        for (; *s; s++)
-                if ((unsigned char)*s < 0x20 || *s == 0x7f)
+        for (; *s; s++) {
+                bool second = (unsigned char)*s == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
+                if ((unsigned char)*s < 0x20 || *s == 0x7f || second)
                         *s = '?';
+                if (second)
+                        *++s = '?';
+        }
 }
 
 const char *err_words(int code)
@@ -26,7 +29,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
         (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
         va_end(ap);
         memcpy(e->text, text, strlen(text) + 1);
-        tame(e->text);
+        err_tame(e->text);
         return code;
 }
 
@@ -46,7 +49,7 @@ int err_errno(struct err *e, int code, const char *fmt, ...)
         va_start(ap, fmt);
         (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
         va_end(ap);
-        tame(e->text);
+        err_tame(e->text);
         append(e, ": ", err_words(code));
         return code;
 }
@@ -61,7 +64,7 @@ int err_prefix(struct err *e, int code, const char *fmt, ...)
         va_start(ap, fmt);
         (void)vsnprintf(e->text, sizeof e->text, fmt, ap); /* cut where too long */
         va_end(ap);
-        tame(e->text);
+        err_tame(e->text);
         append(e, ": ", rest);
         if (!e->code)
                 e->code = code;
@@ -77,7 +80,7 @@ void err_hint(struct err *e, const char *fmt, ...)
         va_start(ap, fmt);
         (void)vsnprintf(hint, sizeof hint, fmt, ap); /* cut where too long */
         va_end(ap);
-        tame(hint);
+        err_tame(hint);
         append(e, "; ", hint);
 }
 

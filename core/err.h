@@ -38,6 +38,9 @@ void err_hint(struct err *e, const char *fmt, ...) _printf_(2, 3);
 
 /* The system's words for a negative errno value. Thread-safe; the string lives for ever. */
 const char *err_words(int code);
+/* Makes '?' of every control character, also of those above 0x7f as UTF-8 has them: a name in a
+ * message must not write on the reader's terminal. All sentences here are tame. */
+void err_tame(char *s);
 
 /* Whether what this code stands for may go away by itself, or when somebody outside does something:
  * a disk, a service, room, a right. */

@@ -223,7 +223,7 @@ static int find_file(const char *what, const char *config_file, char **ret, stru
 {
         if (strchr(what, '/') || endswith(what, ".json")) {
                 *ret = absolute(what);
-                return *ret ? 0 : err_oom(e);
+                return *ret ? 0 : err_errno(e, -errno, "cannot tell where %s is", what);
         }
         _cleanup_(config_freep) struct config *c = NULL;
         int q = config_load(config_file, &c, e);

@@ -10,9 +10,7 @@ static void tell(const char *before, const char *fmt, va_list ap)
 {
         char text[2 * ERR_TEXT_MAX];
         (void)vsnprintf(text, sizeof text, fmt, ap); /* cut where too long */
-        for (char *p = text; *p; p++)
-                if ((unsigned char)*p < 0x20 || *p == 0x7f)
-                        *p = '?';
+        err_tame(text);
         (void)fflush(stdout); /* what was printed before stands before; cli_flush() tells errors */
         (void)fprintf(stderr, "%s%s\n", before, text);
 }
@@ -49,9 +47,12 @@ int cli_flush(const struct cli *cli, int status)
         return CLI_FAILED;
 }
 
-static bool is_control(char c)
+/* Lines and tabs are no harm in results. */
+static bool is_control(const char *s, size_t len)
 {
-        return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        unsigned char c = (unsigned char)*s;
+        return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ||
+               (c == 0xc2 && len > 1 && ((unsigned char)s[1] & 0xe0) == 0x80);
 }
 
 void cli_print(const char *text, size_t len)
@@ -59,8 +60,11 @@ void cli_print(const char *text, size_t len)
         static int terminal = -1;
         if (terminal < 0)
                 terminal = isatty(STDOUT_FILENO);
-        for (size_t i = 0; i < len; i++)
-                (void)putchar(terminal && is_control(text[i]) ? '?' : text[i]); /* cli_flush() */
+        for (size_t i = 0; i < len; i++) {
+                bool control = terminal && is_control(text + i, len - i);
+                (void)putchar(control ? '?' : text[i]); /* cli_flush() tells errors */
+                i += control && (unsigned char)text[i] == 0xc2;
+        }
 }
 
 /* ---- signals ---- */

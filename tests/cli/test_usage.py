@@ -180,6 +180,12 @@ class Mistakes(CliCase):
         again = {k: v["value"] for k, v in json.loads(self.ag("config", "--json").out).items()}
         self.assertEqual(again, shown)
 
+    def test_a_working_folder_that_is_gone_is_no_lack_of_memory(self):
+        script = "mkdir gone && cd gone && rmdir ../gone && exec '%s' --config x list" % Programs.cli
+        r = subprocess.run(["sh", "-c", script], env=self.environment(), cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("cannot tell where x is: No such file or directory", r.stderr)
+
     def test_bytes_that_are_no_text_are_named(self):
         path = self.config('{}')
         with open(path, "wb") as f:

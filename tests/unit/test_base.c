@@ -35,6 +35,10 @@ static void an_error_cannot_write_on_the_terminal(void **state _unused_)
         struct err e = {0};
         err_set(&e, -EIO, "cannot read %s", "a\x1b[2Jb\nc");
         assert_string_equal(e.text, "cannot read a?[2Jb?c");
+        err_set(&e, -EIO, "cannot read %s",
+                "\xc2\x9b"
+                "2J\xc2\xa0\xc2");
+        assert_string_equal(e.text, "cannot read ??2J\xc2\xa0\xc2");
 }
 
 static void a_long_error_is_cut_and_terminated(void **state _unused_)
