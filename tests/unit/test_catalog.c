@@ -427,6 +427,25 @@ static void state_is_stamped_and_stored_only_once(void **state)
         FAILS(catalog_archive_set_state(s->c, "none", ARCHIVE_STORED, "", 0, E), -ENOENT);
 }
 
+static void of_taken_back_and_stored_only_the_first_happens(void **state)
+{
+        struct scratch *s = *state;
+        struct catalog_archive a = {0};
+        bool wanted = false;
+        put_archive(s->c, A, "taken back first");
+        put_archive(s->c, B, "stored first");
+        OK(catalog_archive_want_abort(s->c, A, E));
+        assert_int_equal(catalog_archive_set_stored(s->c, A, ARCHIVE_STORED, 5, E), -ECANCELED);
+        OK(catalog_archive_get(s->c, A, &a, E));
+        assert_int_not_equal(a.state, ARCHIVE_STORED);
+        assert_int_equal(a.stored, 0);
+        catalog_archive_done(&a);
+        OK(catalog_archive_set_stored(s->c, B, ARCHIVE_STORED, 5, E));
+        FAILS(catalog_archive_want_abort(s->c, B, E), -EBUSY);
+        OK(catalog_archive_abort_wanted(s->c, B, &wanted, E));
+        assert_false(wanted);
+}
+
 static void update_leaves_state_and_identity_alone(void **state)
 {
         struct scratch *s = *state;
@@ -1325,6 +1344,7 @@ int main(void)
                 T(names_are_short_plain_and_unique),
                 T(archive_is_found_by_name_id_beginning_or_latest),
                 T(state_is_stamped_and_stored_only_once),
+                T(of_taken_back_and_stored_only_the_first_happens),
                 T(update_leaves_state_and_identity_alone),
                 T(version_grows_with_changes_of_any_connection),
                 T(members_come_in_the_order_of_the_tar_or_as_a_tree),

@@ -288,6 +288,21 @@ static void hook_that_hangs_is_ended(void **state)
                 ", \"gather_hook_limit\": 1", "time limit of 1 s");
 }
 
+static void what_a_hook_has_started_ends_with_it(void **state)
+{
+        const struct home *h = *state;
+        failed_with(*state,
+                "#!/bin/sh\ncd \"$(dirname \"$0\")\"\n"
+                "sh -c 'trap \"\" TERM; echo $$ >pid; exec sleep 1000' &\n"
+                "until [ -s pid ]; do sleep 0.05; done\n"
+                "printf 'hello\\0'\nsleep 1000\n",
+                "", "is not an absolute path");
+        run("p=$(cat %s/jobs/pid); for i in $(seq 300); do "
+            "case $(cut -d' ' -f2,3 /proc/$p/stat 2>/dev/null) in ''|*Z) exit 0;; esac; "
+            "sleep 0.1; done; exit 1",
+                h->path);
+}
+
 static void hook_that_dies_stops_the_job(void **state)
 {
         failed_with(*state, "#!/bin/sh\nkill -9 $$\n", "", "was killed by signal 9");
@@ -371,6 +386,7 @@ int main(void)
                 T(job_archives_files_and_what_its_globs_find),
                 T(hook_changes_the_list_and_its_words_go_to_the_log),
                 T(hook_that_hangs_is_ended),
+                T(what_a_hook_has_started_ends_with_it),
                 T(hook_that_dies_stops_the_job),
                 T(hook_that_cannot_be_started_stops_the_job),
                 T(hook_that_prints_garbage_stops_the_job),

@@ -250,6 +250,18 @@ static void odd_names_come_back_byte_for_byte(void **state)
         comes_out_the_same(t);
 }
 
+static void names_that_no_disk_takes_are_refused(void **state)
+{
+        struct world *t = *state;
+        char name[257];
+        memset(name, 'n', 256);
+        name[256] = 0;
+        add_pax(t, "path", name, 256);
+        add_file(t, "plain", "x");
+        assert_int_equal(extract(t), -EPROTO);
+        tree_sh("test -z \"$(ls -A $T/to)\"");
+}
+
 static void pax_names_in_utf8_are_not_converted(void **state)
 {
         struct world *t = *state;
@@ -623,6 +635,7 @@ int main(void)
                 TEST(files_folders_links_modes_and_times_come_back),
                 TEST_NAMED(files_folders_links_modes_and_times_come_back),
                 TEST(odd_names_come_back_byte_for_byte),
+                TEST(names_that_no_disk_takes_are_refused),
                 TEST(pax_names_in_utf8_are_not_converted),
                 TEST(xattrs_acls_and_capabilities_come_back),
                 TEST(a_default_acl_of_the_target_does_not_get_onto_files),

@@ -1,6 +1,7 @@
 /* Rot, cuts and losses in the store are found and named; a whole archive raises no alarm. */
 #include "verify.h"
 
+#include "delete.h"
 #include "home.h"
 
 struct found {
@@ -109,6 +110,17 @@ static void a_lost_object_is_found(void **state)
         assert_non_null(strstr(buf_str(&f->text), "manifest is missing"));
 }
 
+static void what_is_not_cleared_away_yet_is_not_deleted(void **state)
+{
+        struct home *h = *state;
+        h->a.released = false;
+        assert_int_equal(delete_run(h->catalog, h->store, &h->a, &h->e), -EBUSY);
+        assert_int_equal(look(h, false), 0);
+        h->a.released = true;
+        home_must(h, delete_run(h->catalog, h->store, &h->a, &h->e));
+        tree_sh("test -z \"$(find $T/data/store -name '*.esdk')\"");
+}
+
 static void a_store_that_is_not_there_is_no_damage(void **state)
 {
         struct home *h = *state;
@@ -146,6 +158,7 @@ int main(void)
                 TEST(damage_in_the_archives_own_manifest_is_found),
                 TEST(a_cut_object_is_found),
                 TEST(a_lost_object_is_found),
+                TEST(what_is_not_cleared_away_yet_is_not_deleted),
                 TEST(a_store_that_is_not_there_is_no_damage),
                 TEST(the_key_is_proven_by_an_archive_and_by_its_other_half),
         };
