@@ -24,6 +24,8 @@ struct page {
         bool truncated;
         bool encoded; /* names are percent-encoded, since XML cannot hold all of them */
         char marker[2 * NAME_MAX_], upload_marker[600];
+        char last[NAME_MAX_]; /* the name of the last entry */
+        bool first_version;   /* a service that knows only the first version of lists */
         int (*each)(struct page *p, const struct entry *x);
         void *ctx;
         struct err *e;
@@ -38,15 +40,13 @@ static int64_t parse_iso(const char *s)
 /* As forms are: '+' is a space. `out` is longer than any key. */
 static void take_name(const struct page *p, const char *text, char *out, size_t size)
 {
-        (void)snprintf(out, size, "%s", text);
-        if (!p->encoded)
-                return;
-        for (char *c = out; (c = strchr(c, '+')) != NULL;)
+        char form[3 * NAME_MAX_]; /* each byte of a key as "%XX" */
+        (void)snprintf(form, sizeof form, "%s", text);
+        for (char *c = form; p->encoded && (c = strchr(c, '+')) != NULL;)
                 *c = ' ';
         int n = 0;
-        char *plain = curl_easy_unescape(NULL, out, 0, &n);
-        if (plain)
-                (void)snprintf(out, size, "%s", plain);
+        char *plain = p->encoded ? curl_easy_unescape(NULL, form, 0, &n) : NULL;
+        (void)snprintf(out, size, "%.*s", (int)size - 1, plain ? plain : form);
         curl_free(plain);
 }
 
@@ -92,6 +92,7 @@ static int on_element(void *ctx, const char *path, const char *text)
         if (streq(path, p->record)) {
                 settle_access(p->s, &p->now);
                 int q = *p->now.key ? p->each(p, &p->now) : 0;
+                memcpy(p->last, p->now.key, sizeof p->last);
                 p->now = (struct entry){0};
                 return q;
         }
@@ -139,7 +140,8 @@ static int one_page(struct s3_store *s, const struct listing *l, struct page *p,
         for (; n < l->n_query; n++)
                 query[n] = l->query[n];
         if (*p->marker)
-                query[n++] = (struct sigv4_pair){l->marker_name, p->marker};
+                query[n++] = (struct sigv4_pair){
+                        p->first_version ? "marker" : l->marker_name, p->marker};
         if (*p->upload_marker && l->upload_marker_name)
                 query[n++] = (struct sigv4_pair){l->upload_marker_name, p->upload_marker};
         const struct s3_request r = {
@@ -160,6 +162,15 @@ static int one_page(struct s3_store *s, const struct listing *l, struct page *p,
         return xml_each(buf_str(&a.http.body), a.http.body.len, on_element, p, e);
 }
 
+/* Where the next page begins. The first version of lists does not say: behind the last name. */
+static void next_page(const struct listing *l, struct page *p)
+{
+        if (!*p->marker && streq(l->marker_name, "continuation-token"))
+                p->first_version = true;
+        if (p->first_version)
+                (void)snprintf(p->marker, sizeof p->marker, "%s", p->last); /* fits */
+}
+
 static int all_pages(struct s3_store *s, const struct listing *l, struct err *e)
 {
         _cleanup_free_ struct page *p = calloc(1, sizeof *p);
@@ -172,6 +183,7 @@ static int all_pages(struct s3_store *s, const struct listing *l, struct err *e)
                 int q = one_page(s, l, p, e);
                 if (q != 0 || !p->truncated)
                         return q;
+                next_page(l, p);
                 char after[sizeof before];
                 (void)snprintf(after, sizeof after, "%s%s", p->marker, p->upload_marker);
                 if (!*after || streq(before, after))

@@ -90,6 +90,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         service, operations = self.server.services[name]
         raw_path, _, raw_query = self.path.partition("?")
         query = dict(urllib.parse.parse_qsl(raw_query, keep_blank_values=True))
+        if "lists2" in self.server.state.settings["lacks"]:
+            query.pop("list-type", None)
         path = self.with_bucket(raw_path, headers.get("host", ""))
         try:
             operation = service.route(self.command, path, query, headers)

@@ -5,6 +5,7 @@
     checksums        x-amz-checksum-…: the request is refused, by name (as Backblaze did)
     sums             x-amz-checksum-…: ignored (OpenStack Swift, s3rver)
     classes          every storage class but STANDARD (OpenStack Swift, MinIO)
+    lists2           the second version of lists: list-type=2 is ignored (old Ceph, appliances)
     encoding         encoding-type=url in lists: ignored (fauxqs)
     length           Content-Length in the answer to HEAD (proxies that compress)
 """

@@ -16,13 +16,13 @@ import emulated  # noqa: E402
 from mount import main, until  # noqa: E402
 from trouble import Trouble as Bucket  # noqa: E402
 
-LEAST = ["ListParts", "ListMultipartUploads", "conditions", "checksums", "encoding", "length", "classes"]
+LEAST = ["lists2", "ListParts", "ListMultipartUploads", "conditions", "checksums", "encoding", "length", "classes"]
 
 
 class Others(Bucket):
     def calm(self):
         super().calm()
-        self.server.set(lacks=[])
+        self.server.set(lacks=[], page=1000)
 
     def machine(self, name="one", **config):
         return super().machine(name, **dict({"STORAGE_CLASS": "STANDARD", "VOLUME_SIZE": "24MiB"}, **config))
@@ -99,13 +99,22 @@ class Others(Bucket):
     def test_prefixes_come_back_however_lists_write_them(self):
         for i, lacks in enumerate((["encoding"], [])):
             self.server.set(lacks=lacks)
-            m = self.machine("m%d" % i, VAULT="s3://%s/my %%41 + ä&b/%d" % (self.bucket, i))
+            m = self.machine("m%d" % i, VAULT="s3://%s/my %%41 + ä&b/%s%d" % (self.bucket, "ä" * 200, i))
             self.said(m, words=("backup", "-m", "words", __file__), status=0)
             self.assertTrue(all("my %41 + ä&b/" in k for k in self.keys()), self.keys())
             new, key = self.machine("new%d" % i, VAULT=self.vault(m)), os.path.join(m.data, "keys", "private.pem")
             shutil.rmtree(os.path.join(new.data, "keys"))
             self.said(new, words=("recover", "--key", key), status=0)
             self.said(new, "words", words=("list",), status=0)
+
+    def test_lists_of_the_first_version_are_read_to_their_end(self):
+        self.server.set(lacks=["lists2"], page=1)
+        m = self.machine()
+        for text in ("one", "two", "three"):
+            self.said(m, words=("backup", "-m", text, __file__), status=0)
+        new, key = self.machine("new"), os.path.join(m.data, "keys", "private.pem")
+        shutil.rmtree(os.path.join(new.data, "keys"))
+        self.said(new, "3 archives recovered", words=("recover", "--key", key), status=0)
 
     def test_a_class_that_it_has_not_is_named(self):
         self.server.set(lacks=["classes"])
