@@ -140,6 +140,8 @@ static struct meaning by_status(int status)
         case 405:
         case 501:
                 return (struct meaning){"", -EOPNOTSUPP, ADVICE_NONE};
+        case 401:
+                return (struct meaning){"", -EPERM, ADVICE_KEY};
         case 403:
                 return (struct meaning){"", -EACCES, ADVICE_RIGHT};
         case 404:
@@ -168,6 +170,9 @@ static struct meaning meaning_of(const struct aws_answer *r)
         /* An expired token or a request that came too slowly, in the answer to HEAD. */
         if (r->http.status == 400 && r->http.body.len == 0 && !*r->code)
                 return (struct meaning){"", -EAGAIN, ADVICE_NONE};
+        /* A vault calls it a wrong signature. */
+        if (strcasestr(r->message, "scoped to a valid region"))
+                return (struct meaning){"", -EPERM, ADVICE_REGION};
         for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
                 if (streq(meanings[i].code, r->code))
                         return meanings[i];

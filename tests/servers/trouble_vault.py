@@ -67,7 +67,7 @@ class Plain(Trouble):
         self.init_fails(self.machine(AWS_ACCESS_KEY_ID="AKIANOBODY"), "AWS_ACCESS_KEY_ID")
 
     def test_wrong_region_is_refused(self):
-        self.init_fails(self.machine(REGION_NAME="eu-west-1"))
+        self.init_fails(self.machine(REGION_NAME="eu-west-1"), "another region than eu-west-1", "REGION_NAME")
 
     def test_missing_right_is_named_before_the_first_commit(self):
         for operation in ("CreateVault", *UPLOADING[:2]):

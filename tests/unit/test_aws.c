@@ -144,6 +144,11 @@ static void refusals_say_what_to_do(void **state _unused_)
                         "Error>",
                         -EPERM, "eu-x"},
                 {404, "", "<Error><Code>NoSuchBucket</Code></Error>", -ENODEV, "make the bucket"},
+                {403, "",
+                        "{\"code\":\"InvalidSignatureException\",\"message\":\"Credential should "
+                        "be scoped to a valid region, not 'eu-x'. \"}",
+                        -EPERM, "REGION_NAME"},
+                {401, "", "<html>", -EPERM, "AWS_ACCESS_KEY_ID"},
                 {404, "", "", -ENOENT, "404"},
                 {412, "", "<Error><Code>PreconditionFailed</Code></Error>", -EEXIST,
                         "Precondition"},
