@@ -234,8 +234,9 @@ static int chain(struct run *r, struct err *e)
                 q = finish(r, e);
         if (q < 0 || r->a.released)
                 return q;
-        q = log_grow(r, true, e);
-        return q < 0 ? q : release_tree(r, e);
+        if ((q = log_grow(r, true, e)) < 0 || (q = release_tree(r, e)) < 0)
+                return q;
+        return *r->a.error ? set_state(r, r->a.state, "", 0, e) : 0;
 }
 
 /* ---- one run: begin, end, and what an error means ---- */
@@ -276,8 +277,11 @@ static int settle_error(struct run *r, int code, struct err *e)
                 return code;
         struct err why = *e;
         if (is_stored(r)) { /* only cleaning up is left */
-                run_event(
-                        r, 'e', "stored, but cleaning up failed: %s; it is tried again", why.text);
+                if (!streq(r->a.error, why.text))
+                        run_event(r, 'e', "stored, but cleaning up failed: %s; it is tried again",
+                                why.text);
+                (void)set_state(
+                        r, r->a.state, why.text, clock_now() + WAIT_NS, NULL); /* likewise */
                 return -EAGAIN;
         }
         if (err_can_wait(code)) {

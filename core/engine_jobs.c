@@ -193,7 +193,7 @@ static bool can_go_on(const struct catalog_archive *a, int64_t now)
                 return a->retry_at <= now || a->abort_wanted;
         case ARCHIVE_STORED:
         case ARCHIVE_INCOMPLETE:
-                return !a->released;
+                return !a->released && a->retry_at <= now;
         case ARCHIVE_FAILED:
                 return a->abort_wanted;
         case ARCHIVE_PREPARED:
@@ -405,7 +405,9 @@ int engine_retry(struct engine *g, const char *id, struct err *e)
                 q = catalog_archive_get(c, id, &a, e);
         if (q < 0)
                 return q;
-        if (a.state == ARCHIVE_FAILED || a.state == ARCHIVE_WAITING)
+        if (a.state == ARCHIVE_FAILED && a.released)
+                q = err_set(e, -EINVAL, "%s: %s", a.name, a.error);
+        else if (a.state == ARCHIVE_FAILED || a.state == ARCHIVE_WAITING)
                 q = catalog_archive_set_state(c, id, ARCHIVE_QUEUED, "", 0, e);
         else
                 q = err_set(e, -EINVAL, "%s is %s; only what failed or waits can be tried again",

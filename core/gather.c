@@ -314,9 +314,12 @@ int gather_follow(struct gather *g, int tree_fd, const char *name)
         _cleanup_free_ char *text = NULL, *target = NULL;
         static const struct gather_ids self;
         int r = gather_read_link(&self, tree_fd, name, &text);
+        if (r == -ENOMEM)
+                return err_oom(g->e);
+        if (r == -EINVAL)
+                return 1; /* no link after all: taken as what it is */
         if (r < 0)
-                return r == -ENOMEM ? err_oom(g->e)
-                                    : 1; /* no link after all: taken as what it is */
+                return unreadable(g, name, "its target", r);
         bool inside;
         r = gather_path_resolve(g->params->mountpoint, text, &target, &inside);
         if (r < 0)

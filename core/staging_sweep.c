@@ -7,7 +7,7 @@
 /* What a killed program left beside the trees. */
 
 /* Files that belong to a tree: of no use without it. */
-static const char *const suffixes[] = {".json", ".modes", ".back"};
+static const char *const suffixes[] = {".json", ".modes", ".back", ".json.tmp", ".back.tmp"};
 
 static bool has_tree(const struct staging *s, const char *name, size_t len)
 {

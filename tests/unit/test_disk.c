@@ -4,6 +4,7 @@
 
 #include "catalog.h"
 #include "decrypt.h"
+#include "delete.h"
 
 #include <pthread.h>
 
@@ -84,7 +85,8 @@ static void stop_in(struct home *h, const char *id, const char *name, uint64_t g
 /* ---- a folder that goes away, as on a network's disk, and a full one ---- */
 
 static struct {
-        int rename;       /* the next rename fails with this */
+        int rename;       /* renames fail with this, ... */
+        int times;        /* ... so many */
         char victim[128]; /* this folder is removed before the next rename */
         bool full;        /* an archive cannot be begun again */
 } gone;
@@ -97,11 +99,10 @@ int __wrap_renameat2(int from, const char *a, int to, const char *b, unsigned fl
                 assert_int_equal(rmdir(gone.victim), 0);
                 *gone.victim = 0;
         }
-        int code = gone.rename;
-        gone.rename = 0;
-        if (code == 0)
+        if (gone.times == 0)
                 return __real_renameat2(from, a, to, b, flags);
-        errno = -code;
+        gone.times--;
+        errno = -gone.rename;
         return -1;
 }
 
@@ -113,12 +114,28 @@ int __wrap_catalog_archive_restart(struct catalog *c, const char *id, struct err
                          : __real_catalog_archive_restart(c, id, e);
 }
 
+/* The store does not remove objects of this kind. */
+static struct {
+        const char *begins;
+        int code;
+} kept;
+
+struct store;
+int __real_store_remove(struct store *s, const char *name, struct err *e);
+int __wrap_store_remove(struct store *s, const char *name, struct err *e);
+int __wrap_store_remove(struct store *s, const char *name, struct err *e)
+{
+        return kept.begins && startswith(name, kept.begins) ? err_set(e, kept.code, "not now")
+                                                            : __real_store_remove(s, name, e);
+}
+
 /* ---- commits ---- */
 
 static int setup(void **state)
 {
         memset(&bad, 0, sizeof bad);
         memset(&gone, 0, sizeof gone);
+        memset(&kept, 0, sizeof kept);
         *state = home_new("{\"COMPRESSION\": \"none\", \"VOLUME_SIZE\": \"20MiB\"}");
         return 0;
 }
@@ -244,8 +261,9 @@ static void what_is_stored_stays_when_the_way_back_is_gone_for_a_moment(void **s
         tree_sh(STAGED "echo content >a; mkfifo fifo; mkdir $T/wanted; cp a $T/wanted");
         commit(h);
         gone.rename = -ESTALE;
+        gone.times = 1;
         (void)engine_run(h->engine, h->a.id, &h->e);
-        assert_int_equal(gone.rename, 0);
+        assert_int_equal(gone.times, 0);
         home_must(h, engine_run(h->engine, h->a.id, &h->e));
         open_by_tar(h);
         tree_sh("rm -r $T/out/.autoglacier; diff -r $T/wanted $T/out; test -p "
@@ -307,6 +325,62 @@ static void an_archive_whose_last_file_is_gone_in_the_middle_is_begun_again(void
         tree_sh("diff -r $T/wanted $T/out$T/src; test -s $T/out/.autoglacier/manifest.jsonl");
 }
 
+static enum archive_state delete_archive(struct home *h, int expected)
+{
+        reload(h);
+        assert_int_equal(delete_run(h->catalog, h->store, &h->a, &h->e), expected);
+        reload(h);
+        return h->a.state;
+}
+
+static void what_is_half_deleted_does_not_count_as_stored(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo content >a");
+        kept.begins = "archives/";
+        kept.code = -EAGAIN;
+        assert_int_equal(delete_archive(h, -EAGAIN), ARCHIVE_FAILED);
+        assert_int_equal(engine_retry(h->engine, h->a.id, &h->e), -EINVAL);
+        kept.begins = NULL;
+        assert_int_equal(delete_archive(h, 0), ARCHIVE_DELETED);
+        tree_sh("test -z \"$(find $T/data/store -name '*.esdk')\"");
+}
+
+static void what_a_store_refuses_to_delete_stays_stored(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "echo content >a");
+        kept.begins = "manifests/";
+        kept.code = -EACCES;
+        assert_int_equal(delete_archive(h, -EACCES), ARCHIVE_STORED);
+        kept.begins = NULL;
+        assert_int_equal(delete_archive(h, 0), ARCHIVE_DELETED);
+}
+
+static int count_failures(void *ctx, int64_t time _unused_, char level, const char *text _unused_)
+{
+        *(unsigned *)ctx += level == 'e';
+        return 0;
+}
+
+static void the_log_tells_once_why_cleaning_up_waits(void **state)
+{
+        struct home *h = *state;
+        unsigned n = 0;
+        tree_sh(STAGED "echo content >a; mkfifo fifo");
+        commit(h);
+        gone.rename = -EROFS;
+        gone.times = 3;
+        for (unsigned i = 0; i < 3; i++)
+                assert_int_equal(engine_run(h->engine, h->a.id, &h->e), -EAGAIN);
+        home_must(h, catalog_events(h->catalog, h->a.id, count_failures, &n, &h->e));
+        assert_int_equal(n, 1);
+        home_must(h, engine_run(h->engine, h->a.id, &h->e));
+        reload(h);
+        assert_true(h->a.released);
+        assert_string_equal(h->a.error, "");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -318,6 +392,9 @@ int main(void)
                 TEST(what_goes_back_into_a_folder_that_is_removed_is_not_lost),
                 TEST(an_archive_that_cannot_be_begun_again_keeps_its_volumes),
                 TEST(an_archive_whose_last_file_is_gone_in_the_middle_is_begun_again),
+                TEST(the_log_tells_once_why_cleaning_up_waits),
+                TEST(what_is_half_deleted_does_not_count_as_stored),
+                TEST(what_a_store_refuses_to_delete_stays_stored),
         };
         return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
 }
