@@ -33,8 +33,9 @@ int64_t clock_monotonic(void)
 
 struct timespec clock_timespec(int64_t t)
 {
-        int64_t s = t / CLOCK_NSEC - (t % CLOCK_NSEC < 0);
-        return (struct timespec){.tv_sec = s, .tv_nsec = t - s * CLOCK_NSEC};
+        int64_t rest = t % CLOCK_NSEC, before = rest < 0;
+        return (struct timespec){
+                .tv_sec = t / CLOCK_NSEC - before, .tv_nsec = rest + before * CLOCK_NSEC};
 }
 
 static void format(int64_t t, const char *fmt, char out[CLOCK_TEXT_MAX])
