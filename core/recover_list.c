@@ -67,7 +67,7 @@ static bool parse(const char *name, struct recover_object *o)
                 return false;
         const char *s = slash + 1;
         size_t len = strlen(s);
-        if (len < 5 || strchr(s, '/'))
+        if (len < 5)
                 return false;
         return (volume ? parse_volume : parse_manifest)(s, len - 5, o) &&
                (o->origin = strndup(p, (size_t)(slash - p))) && (o->name = strdup(name)) && o->id;

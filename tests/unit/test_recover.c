@@ -520,7 +520,10 @@ static void what_is_not_ours_in_the_store_is_passed_over(void **state)
         tree_sh("cd $T/data/store && mkdir -p archives/x && : >archives/x/readme && "
                 ": >archives/x/-0001.tar.esdk && : >'archives/x/a b-0001.tar.esdk' && "
                 ": >archives/x/a-0000.tar.esdk && : >archives/x/a-1.tar.esdk && "
-                ": >archives/x/a-0001.zip.esdk && mkdir manifests/y && : >manifests/y/.jsonl");
+                ": >archives/x/a-0001.zip.esdk && : >archives/x/a-0123456789.tar.esdk && "
+                "mkdir archives/x/y manifests/y manifests/y/z && : >archives/x/y/a-0001.tar.esdk "
+                "&& "
+                ": >manifests/y/.jsonl && : >manifests/y/z/a.jsonl.xz.esdk");
         struct recover_counts n = recover(h);
         assert_int_equal(n.found, 1);
         assert_int_equal(n.damaged + n.foreign + n.busy, 0);

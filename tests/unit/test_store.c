@@ -528,6 +528,23 @@ static void a_hole_between_parts_is_no_object(void **state)
         free(c.data);
 }
 
+static void bytes_that_were_not_put_are_no_object(void **state)
+{
+        struct store *s = store_of(state);
+        struct content c;
+        content_make(&c, PART + 99, 15);
+        struct store_new n = new_of("archives/0badcafe/short");
+        struct store_upload *u;
+        struct store_state st;
+        OK(store_begin(s, &n, &u, E));
+        OK(put(u, &c, 1, E));
+        OK(put(u, &c, 2, E));
+        assert_true(store_finish(&u, c.len + 1, c.tree_hash, E) < 0);
+        assert_null(u);
+        FAILS(-ENOENT, store_state(s, n.name, &st, E));
+        free(c.data);
+}
+
 static bool keep_one(void *ctx, const char *name, const char *token)
 {
         (void)name;
@@ -722,6 +739,7 @@ int main(int argc, char **argv)
                 T(an_object_of_several_parts_comes_back_as_it_was),
                 T(nothing_is_seen_before_it_is_finished),
                 T(an_aborted_upload_leaves_nothing),
+                T(bytes_that_were_not_put_are_no_object),
                 T(a_name_that_is_taken_is_refused_unless_it_is_replaced),
                 T(what_is_missing_is_missing),
                 T(a_removed_object_is_gone),
