@@ -205,13 +205,23 @@ static int walk_params(struct run *r, struct walk *w, struct err *e)
         return q;
 }
 
+/* What this run reads again ends where it will: files may be longer than an earlier run found them,
+ * and a cut behind the end that it had noted would pass for one behind everything. */
+static int forget_phases(struct run *r, struct phases known, struct err *e)
+{
+        if (r->phases.walked == known.walked && r->phases.manifest == known.manifest)
+                return 0;
+        r->phases = known;
+        return phases_save(r, e);
+}
+
 int walk_all(struct run *r, struct err *e)
 {
         if (r->phases.walked != UINT64_MAX && r->cut >= r->phases.walked)
                 return 0;
         _cleanup_(walk_done) struct walk w;
         int q = walk_params(r, &w, e);
-        if (q < 0)
+        if (q < 0 || (q = forget_phases(r, (struct phases){UINT64_MAX, UINT64_MAX}, e)) < 0)
                 return q;
         if ((q = changed_resume(r, r->replay.path ? r->replay.tar_offset + 1 : 0, e)) < 0)
                 return q;
@@ -337,7 +347,8 @@ int walk_again(struct run *r, struct err *e)
         if (q < 0 || list.n == 0)
                 return q;
         _cleanup_(walk_done) struct walk w;
-        if ((q = walk_params(r, &w, e)) < 0)
+        if ((q = walk_params(r, &w, e)) < 0 ||
+                (q = forget_phases(r, (struct phases){r->phases.walked, UINT64_MAX}, e)) < 0)
                 return q;
         size_t i = 0;
         if (r->replay.path) { /* cut off among these: go on with, or after, the one it lies in */

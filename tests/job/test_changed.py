@@ -240,6 +240,24 @@ class Changed(JobCase):
             self.assertEqual(self.held(name), ['v%d/big' % k for k in (0, 2, 3, 5)], point)
             self.run_it('delete', '--yes', name)
 
+    def test_file_that_grows_between_two_kills_hides_none_behind_it(self):
+        if 'crash_points' not in build_options():
+            self.skipTest('this build has no crash points')
+        self.configure(COMPRESSION='none', VOLUME_SIZE='20MiB', SPOOL_LIMIT='40MiB')
+        noise = os.urandom(1 << 20)
+        self.write('v0/big', noise * 33)
+        self.write('v1/big', noise * 10)
+        self.write('v2/small', 'small')
+        for order, point in ((('backup', '-m', 'x', self.source), 'walked'), (('retry', 'latest'), 'volume-done:4')):
+            p = self.start(*order, AUTOGLACIER_CRASH_AT=point)
+            p.communicate(timeout=300)
+            self.assertNotEqual(p.returncode, 0, point)
+            self.write('v1/big', noise * 200)  # the second run is killed where the first walk had ended
+        self.run_it('retry', 'latest', status=None)
+        self.assertEqual(self.archive('latest')['state'], 'stored')
+        self.assertIn('v2/small', self.listed('latest'))
+        self.run_it('verify', '--data', 'latest')
+
     @unittest.skipUnless(LONG, 'AUTOGLACIER_LONG is not set')
     def test_of_many_files_only_those_that_changed_are_archived_again(self):
         shutil.rmtree(self.source)
