@@ -23,20 +23,24 @@ void passthrough_proc(int fd, char out[PROC_PATH])
         (void)snprintf(out, PROC_PATH, "/proc/self/fd/%d", fd); /* fits */
 }
 
-/* What has no name is in no tree: no commit has it, and who holds it open goes on with it. */
-static bool is_unnamed(const struct inode *i)
+bool passthrough_current(const struct mount *m, const struct inode *i)
+{
+        return i->special || atomic_load(&i->generation) == atomic_load(&m->generation);
+}
+
+/* What has no name is in no tree: no commit has it, and who holds it open goes on with it. Without
+ * a holder it is what a commit has removed, which the kernel has not forgotten yet. */
+static bool is_held_unnamed(const struct inode *i)
 {
         struct stat st;
-        return fstat(i->fd, &st) == 0 && st.st_nlink == 0;
+        return atomic_load(&i->writers) > 0 && fstat(i->fd, &st) == 0 && st.st_nlink == 0;
 }
 
 int passthrough_may_change(const struct mount *m, const struct inode *i)
 {
         if (i->view)
                 return EROFS;
-        if (i->special || atomic_load(&i->generation) == atomic_load(&m->generation))
-                return 0;
-        return is_unnamed(i) ? 0 : ESTALE;
+        return passthrough_current(m, i) || is_held_unnamed(i) ? 0 : ESTALE;
 }
 
 int passthrough_enter(struct mount *m, const struct inode *i)

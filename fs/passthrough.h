@@ -12,7 +12,9 @@ extern const struct fuse_lowlevel_ops passthrough_ops;
 struct inode *passthrough_inode(struct mount *m, fuse_ino_t ino);
 fuse_ino_t passthrough_ino(const struct mount *m, const struct inode *i);
 
-/* 0 if entries below `dir` may be changed: else EROFS or ESTALE. Under staging_enter(). */
+/* Whether it belongs to the live tree, as far as is known. Under staging_enter(). */
+bool passthrough_current(const struct mount *m, const struct inode *i);
+/* 0 if it, and entries below it, may be changed: else EROFS or ESTALE. Under staging_enter(). */
 int passthrough_may_change(const struct mount *m, const struct inode *i);
 
 /* The entry `name` in the folder fd, with one more lookup. 0 or an errno value. */

@@ -98,7 +98,8 @@ void pt_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                 fuse_reply_err(req, q);
                 return;
         }
-        q = open_backing(req, i, fi);
+        /* Names are opened, and behind one that the kernel remembers there may be another file. */
+        q = change && !passthrough_current(m, i) ? ESTALE : open_backing(req, i, fi);
         if (change)
                 staging_leave(m->staging);
         if (q)

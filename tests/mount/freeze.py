@@ -103,6 +103,19 @@ class Handles(Away):
             with open(os.path.join(m.restore(a), name)) as f:
                 self.assertEqual(f.read(), text)
 
+    def test_nothing_is_written_into_what_was_archived_and_removed(self):
+        """As by a name that the kernel has not forgotten yet."""
+        m = self.mount()
+        kept = [os.open(m.write(n, "staged"), os.O_PATH) for n in ("a", "words")]
+        os.rename(m.path("words"), m.path(".commit"))
+        m.wait("stored")
+        for fd in kept:
+            path = "/proc/self/fd/%d" % fd
+            self.assertEqual(os.stat(path).st_nlink, 0)
+            for call in ((os.open, path, os.O_WRONLY), (os.open, path, os.O_RDWR | os.O_TRUNC), (os.truncate, path, 0), (os.chmod, path, 0o600)):
+                self.refused("ESTALE", *call)
+            os.close(fd)
+
     def test_paths_lead_to_the_new_area_at_once(self):
         m = self.mount()
         for k in range(20):
