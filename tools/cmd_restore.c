@@ -55,7 +55,9 @@ static const char **member_paths(const struct cli *cli)
 {
         size_t n = (size_t)cli->n_words;
         const char **v = calloc(n, sizeof *v);
-        for (size_t i = 1; v && i < n; i++)
+        if (!v)
+                return NULL;
+        for (size_t i = 1; i < n; i++)
                 v[i - 1] = member_name(cli->words[i]);
         return v;
 }

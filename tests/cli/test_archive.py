@@ -534,8 +534,9 @@ class Restore(ArchiveCase):
     def test_a_dry_run_lists_and_writes_nothing(self):
         self.backup("src")
         before = sorted(os.listdir(self.folder))
-        r = self.ag("restore", "--dry-run", "latest", self.path("src/deep"), say="1 file")
+        r = self.ag("restore", "--dry-run", "latest", self.path("src/deep"))
         names, quote = r.out.split("\n\n")
+        self.assertIn(": 1 file, ", quote)
         self.assertEqual(names.splitlines(), [self.inside(n) for n in ("src/deep", "src/deep/er", "src/deep/er/b.bin")])
         self.assertIn("it costs nothing", quote)
         self.assertIn(" of 1 object\n", quote)  # a folder thaws nothing

@@ -409,8 +409,9 @@ class GoesOn(Trouble):
         with open(large, "wb") as f:
             f.write(os.urandom(20 << 20))
         self.server.behave({"op": "UploadPart", "kind": "503", "skip": 1})
-        text = self.said(m, "it waits", "any mount or the next backup", words=("backup", "--patience", "2s", "-m", "left", large),
-                         status=4)
+        text = self.said(m, "any mount or the next backup", "autoglacier retry 20",
+                         words=("backup", "--patience", "2s", "-m", "left", large), status=4)
+        self.assertIn("it waits: ", text)
         self.assertIn("waiting, and going on by itself", text)
         self.server.behave()
 
