@@ -187,6 +187,17 @@ class Writers(MountCase):
             self.assertEqual(m.sh("echo written > .commit"), (0, ""))
         self.assertEqual(len(m.archives()), 20)
 
+    def test_what_was_renamed_onto_commit_is_not_opened_again(self):
+        """The kernel may remember it under that name for a moment; what is written to it would be lost."""
+        m = self.m
+        m.write("staged", "bytes")
+        m.write("words", "renamed\n")
+        fd = os.open(m.path("words"), os.O_PATH)
+        self.addCleanup(os.close, fd)
+        os.rename(m.path("words"), m.path(".commit"))
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+            self.refused("ESTALE", os.open, "/proc/self/fd/%d" % fd, flags)
+
 
 class Refusals(MountCase):
     """Nothing has moved, no archive was made, the reason stands in `.commit` and `.status`, and the program told."""
