@@ -124,7 +124,10 @@ static const struct meaning {
         {"TokenRefreshRequired", -EAGAIN, ADVICE_EXPIRED},
         {"TooManyRequestsException", -EBUSY, ADVICE_NONE},
         {"UnrecognizedClientException", -EPERM, ADVICE_KEY},
+        {"XAmzContentChecksumMismatch", -EAGAIN, ADVICE_NONE},
         {"XAmzContentSHA256Mismatch", -EAGAIN, ADVICE_NONE},
+        {"XMinioAdminBucketQuotaExceeded", -EDQUOT, ADVICE_QUOTA},
+        {"XMinioStorageFull", -EDQUOT, ADVICE_QUOTA},
 };
 
 /* Answers without a code: to HEAD, from proxies. */

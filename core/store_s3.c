@@ -39,49 +39,65 @@ static int name_bucket(const struct s3_store *s, int q, struct err *e)
         return q;
 }
 
-/* ---- checksums of S3's kind, which not every service takes ---- */
+/* ---- headers that are good to have, and that not every service takes ---- */
 
-#define CHECKSUM "x-amz-checksum-"
+static const char *const optional[S3_OPTIONAL] = {
+        [S3_CHECKSUMS] = "x-amz-checksum-",
+        [S3_ATTRIBUTES] = "x-amz-optional-object-attributes",
+};
 
-static size_t without_checksums(const struct aws_call *c, struct sigv4_pair *out)
+static int kind_of(const char *header)
 {
-        size_t n = 0;
+        for (int k = 0; k < S3_OPTIONAL; k++)
+                if (startswith(header, optional[k]))
+                        return k;
+        return -1;
+}
+
+/* The call's headers without those; which kind they were, or -1. */
+static int leave_out(const struct aws_call *c, struct sigv4_pair *out, size_t *ret_n)
+{
+        int kind = -1;
+        *ret_n = 0;
         for (size_t i = 0; i < c->n_headers; i++)
-                if (!startswith(c->headers[i].name, CHECKSUM))
-                        out[n++] = c->headers[i];
-        return n;
+                if (kind_of(c->headers[i].name) < 0)
+                        out[(*ret_n)++] = c->headers[i];
+                else
+                        kind = kind_of(c->headers[i].name);
+        return kind;
 }
 
 /* Did it refuse them? An answer to HEAD has no words. */
-static bool refuses_checksums(
-        const struct s3_store *s, const struct aws_call *c, int q, const struct aws_answer *a)
+static bool is_refusal(const struct s3_store *s, const struct aws_call *c, int kind, int q,
+        const struct aws_answer *a)
 {
         if (q == 0 || !aws_is_own_endpoint(s->aws) || a->http.status < 400)
                 return false;
         bool mute = streq(c->method, "HEAD") && (a->http.status == 400 || a->http.status == 501);
-        return strcasestr(a->message, CHECKSUM) ||
-               (mute && atomic_load(&s->checksums) == S3_UNKNOWN);
+        return strcasestr(a->message, optional[kind]) ||
+               (mute && atomic_load(&s->takes[kind]) == S3_UNKNOWN);
 }
 
-/* What a part has is checked all the same, by the hash of the payload that is signed. */
+/* Without its checksum what a part has is checked all the same, by the signed payload's hash. */
 static int do_call(struct s3_store *s, struct aws_call *c, struct aws_answer *a, struct err *e)
 {
         struct sigv4_pair plain[8];
-        size_t n = c->n_headers <= ARRAY_SIZE(plain) ? without_checksums(c, plain) : c->n_headers;
-        if (n == c->n_headers)
+        size_t n = 0;
+        int kind = c->n_headers <= ARRAY_SIZE(plain) ? leave_out(c, plain, &n) : -1;
+        if (kind < 0)
                 return aws_do(s->aws, c, a, e);
-        if (atomic_load(&s->checksums) != S3_NO) {
+        if (atomic_load(&s->takes[kind]) != S3_NO) {
                 int q = aws_do(s->aws, c, a, e);
                 if (q == 0)
-                        atomic_store(&s->checksums, S3_YES);
-                if (!refuses_checksums(s, c, q, a))
+                        atomic_store(&s->takes[kind], S3_YES);
+                if (!is_refusal(s, c, kind, q, a))
                         return q;
         }
         c->headers = plain;
         c->n_headers = n;
         int q = aws_do(s->aws, c, a, e);
         if (q == 0)
-                atomic_store(&s->checksums, S3_NO);
+                atomic_store(&s->takes[kind], S3_NO);
         return q;
 }
 

@@ -7,8 +7,8 @@
  * again here: store_retry.h. Lists are in the order of names' bytes.
  *
  * What services of others refuse or do not say is done without, and learned once for a store:
- * conditions, checksums, ListParts (an upload that is resumed is aborted and told as gone), the
- * length in an answer to HEAD.
+ * conditions, checksums and other headers, ListParts (an upload that is resumed is aborted and told
+ * as gone), the length in an answer to HEAD.
  *
  * Source: Amazon S3 API Reference (CreateMultipartUpload, UploadPart, CompleteMultipartUpload,
  * ListParts, ListMultipartUploads, ListObjectsV2, HeadObject, GetObject, RestoreObject), and what

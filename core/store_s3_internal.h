@@ -14,15 +14,18 @@
 /* What is known of the service, learned by asking. */
 enum s3_knows { S3_UNKNOWN, S3_YES, S3_NO };
 
+/* Headers that can be left out. A request has one kind of them at most. */
+enum s3_optional { S3_CHECKSUMS, S3_ATTRIBUTES, S3_OPTIONAL };
+
 struct s3_store {
         struct store base;
         struct aws *aws;
         char *bucket, *prefix; /* prefix "" or with '/' at its end */
         char *storage_class;
         bool path_style;
-        _Atomic int conditions; /* does it have If-None-Match? enum s3_knows */
-        _Atomic int thaws;      /* are its cold classes cold? */
-        _Atomic int checksums;  /* does it take x-amz-checksum-…? */
+        _Atomic int conditions;         /* does it have If-None-Match? enum s3_knows */
+        _Atomic int thaws;              /* are its cold classes cold? */
+        _Atomic int takes[S3_OPTIONAL]; /* does it take such headers? */
 };
 
 _unused_ static inline struct s3_store *s3_of(struct store *s)

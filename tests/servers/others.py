@@ -16,7 +16,7 @@ import emulated  # noqa: E402
 from mount import main, until  # noqa: E402
 from trouble import Trouble as Bucket  # noqa: E402
 
-LEAST = ["lists2", "ListParts", "ListMultipartUploads", "conditions", "checksums", "encoding", "length", "classes"]
+LEAST = ["lists2", "ListParts", "ListMultipartUploads", "conditions", "checksums", "attributes", "encoding", "length", "classes"]
 
 
 class Others(Bucket):

@@ -162,6 +162,8 @@ static void refusals_say_what_to_do(void **state _unused_)
                         -EOPNOTSUPP, "s3://"},
                 {400, "", "{\"code\":\"LimitExceededException\"}", -EDQUOT, "quota"},
                 {400, "", "{\"code\":\"PolicyEnforcedException\"}", -EDQUOT, "policy"},
+                {507, "", "<Error><Code>XMinioStorageFull</Code></Error>", -EDQUOT, "quota"},
+                {400, "", "<Error><Code>XAmzContentChecksumMismatch</Code></Error>", -EAGAIN, ""},
                 {503, "", "{\"code\":\"InsufficientCapacityException\"}", -EAGAIN, "standard"},
                 {418, "", "", -EINVAL, "418"},
                 {405, "", "<html><body>Not Allowed", -EOPNOTSUPP, "405"},
