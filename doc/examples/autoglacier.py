@@ -81,6 +81,7 @@ class GTEU:
             check(result, error)
             return name.value.decode()
         finally:
+            lib.agl_free(name)
             lib.agl_close(a)
 
     @classmethod
