@@ -66,6 +66,8 @@ static int run(struct cli *cli)
                 .json = cli_flag(cli, "json")};
         struct catalog_archive a = {0};
         struct err e = {0};
+        if (l.json && (l.whole || l.null))
+                return cli_misuse(cli, "--json goes with neither --long nor --null");
         int q = cli_archive(cli, cli->words[0], &a, &e);
         l.id = a.id;
         if (q == 0)

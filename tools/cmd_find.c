@@ -43,6 +43,8 @@ static int run(struct cli *cli)
 {
         struct err e = {0};
         struct finding f = {.null = cli_flag(cli, "null"), .json = cli_flag(cli, "json")};
+        if (f.json && f.null)
+                return cli_misuse(cli, "--json and --null are one or the other");
         int q = cli_catalog(cli, CLI_LOOK, &e);
         if (q == 0)
                 q = catalog_find(cli->catalog, cli->words[0], each, &f, &e);

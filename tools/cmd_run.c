@@ -78,6 +78,8 @@ static int run(struct cli *cli)
 {
         struct err e = {0};
         _cleanup_free_ char *id = NULL;
+        if (cli_flag(cli, "list") && cli->n_given + (size_t)cli->n_words > 1)
+                return cli_misuse(cli, "--list only prints names, and stands alone");
         if (cli_flag(cli, "list"))
                 return list(cli);
         if (cli->n_words == 0)

@@ -339,6 +339,7 @@ class Looking(ArchiveCase):
             self.assertIn(part, out)
         facts = json.loads(self.ag("show", "--json", name).out)
         self.assertEqual((facts["files"], facts["symlinks"], facts["hardlinks"]), (3, 1, 1))
+        self.assertIs(facts["storage_class"], None)  # a folder has none
         self.assertEqual([os.path.join(self.data, "store", v["object"]) for v in facts["volumes"]], self.volumes())
 
     def test_sums_satisfy_sha512sum(self):

@@ -75,6 +75,7 @@ class Usage(CliCase):
     def test_an_option_that_would_be_passed_over_is_wrong_usage(self):
         for words in (["init", "--passphrase"], ["init", "--bits", "4096"], ["init", "--passphrase-file", "f"],
                       ["verify", "--repair", "--key", "k"], ["verify", "--json", "--key", "k"],
+                      ["files", "--json", "-l", "latest"], ["find", "--json", "-0", "f"], ["run", "--list", "x"],
                       ["show", "--json", "--log", "latest"], ["stored", "--json", "-q", "f"], ["decrypt", "-k", "k", "-o", "-", "f"],
                       ["restore", "--as-of", "2026-11-28", "--cancel", "f"], ["restore", "--as-of", "2026-11-28", "--max", "x", "f"],
                       ["restore", "--as-of", "yesterday", "f"], ["restore", "--tier", "fast", "latest"]):
