@@ -110,7 +110,9 @@ enum cli_use {
         CLI_LOOK, /* -ENOENT when nothing has been archived yet */
         CLI_WORK, /* the data folder may be made, and jobs run */
 };
-/* One that was opened to look is opened anew for work, the catalogue with it. */
+/* One that was opened to look is opened anew for work, the catalogue with it. Who orders a job and
+ * runs it opens both at once: when the last connection is closed, SQLite writes its log into the
+ * database and syncs both, and the next one begins a log anew. */
 int cli_engine(struct cli *cli, enum cli_use use, struct err *e);
 int cli_catalog(struct cli *cli, enum cli_use use, struct err *e);
 /* The archive that a word names. The caller calls catalog_archive_done(). */

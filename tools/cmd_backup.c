@@ -20,7 +20,7 @@ static const struct cli_option options[] = {
 static int begin(struct cli *cli, const char *text, const struct files *f, char **ret_id)
 {
         struct err e = {0};
-        int q = cli_engine(cli, CLI_WORK, &e);
+        int q = cli_catalog(cli, CLI_WORK, &e);
         if (q == 0)
                 q = first_use(cli, &e);
         const char *const *paths = (const char *const *)f->paths;

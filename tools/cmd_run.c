@@ -39,7 +39,7 @@ static int begin(struct cli *cli, char **ret_id, struct err *e)
         if (q < 0)
                 return q;
         cli->config = steal(job->config);
-        if ((q = cli_engine(cli, CLI_WORK, e)) < 0 || (q = first_use(cli, e)) < 0)
+        if ((q = cli_catalog(cli, CLI_WORK, e)) < 0 || (q = first_use(cli, e)) < 0)
                 return q;
         return engine_job(cli->engine, job, cli_value(cli, "message"), ret_id, e);
 }
