@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Only what changed since it was stored is archived, and what was left out is known where it is."""
+import contextlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import time
 import unittest
 
@@ -157,6 +159,27 @@ class Changed(JobCase):
                          sorted(line.split()[0] for line in self.run_it('list')[0].splitlines())[::2])
         err = self.run_it('restore', '--as-of', '2001-02-03', self.source, status=1)[1]
         self.assertIn('nothing of', err)
+
+    def test_what_follows_at_the_same_place_of_another_archive_is_another_range(self):
+        top = self.path('r')
+        self.write('r/a', 'a')
+        self.settle()
+        self.backup(what=top)
+        self.write('r/b', 'b')
+        self.write('r/c', 'c')
+        self.settle()
+        os.utime(top, (LONG_AGO + 1, LONG_AGO + 1))
+        self.backup('--changed', what=top)
+        os.unlink(self.path('r/b'))
+        os.utime(top, (LONG_AGO + 2, LONG_AGO + 2))
+        self.backup('--changed', what=top)
+        with contextlib.closing(sqlite3.connect(os.path.join(self.home, 'data', 'catalog.db'))) as db:
+            places = {bytes(name): (at, at + length) for name, at, length in
+                      db.execute("SELECT name, tar_offset, tar_len FROM member WHERE kind = 'f'")}
+        self.assertEqual(places[b'c'][0], places[b'a'][1])  # else this proves nothing
+        to = os.path.join(self.folder, 'restored')
+        self.run_it('restore', '--as-of', self.now(), '--to', to, top)
+        self.assertEqual(self.tree(to + top), self.tree(top))
 
     def test_damage_in_one_archive_keeps_nothing_away_that_lies_in_others(self):
         first = self.archive(self.backup())['id']
