@@ -30,6 +30,7 @@ struct credentials_params {
         struct http *http;
 };
 
+/* Asks no source yet. 0 or -ENOMEM. */
 int credentials_new(const struct credentials_params *p, struct credentials **ret, struct err *e);
 void credentials_free(struct credentials *c);
 DEFINE_CLEANUP(credentials_free, struct credentials *)

@@ -73,6 +73,9 @@ struct pack_params {
         uint64_t tar_start;    /* 0, or where the first unfinished volume begins */
 };
 
+/* Makes all buffers and starts the threads. `params` and `sink` are copied, but for the recipients,
+ * which are borrowed until pack_free(). -EINVAL for sizes that cannot be; -ENOMEM; -EIO (OpenSSL);
+ * -errno where a thread cannot be started. */
 int pack_new(const struct pack_params *params, const struct pack_sink *sink, struct pack **ret,
         struct err *e);
 /* Takes the next bytes of the tar stream; blocks while all buffers are busy. After an error the

@@ -52,6 +52,8 @@ struct sender_params {
         struct sender_hooks hooks;
 };
 
+/* Starts `concurrency` threads, or as many as there is room for: each keeps a part in memory. `p`
+ * is copied. -ENOMEM; -errno where a thread cannot be started. */
 int sender_start(const struct sender_params *p, struct sender **ret, struct err *e);
 /* Ends the threads after the calls that run; uploads can be resumed. */
 void sender_free(struct sender *s);

@@ -48,6 +48,8 @@ struct untar_params {
         void *ctx;
 };
 
+/* Opens the folder `to`, made (0700) if it is missing. `params` is copied, its strings are borrowed
+ * until untar_free(). -errno in words. */
 int untar_new(const struct untar_params *params, struct untar **ret, struct err *e);
 /* Writes the members of one tar stream (with or without end-of-archive blocks). May be called
  * several times: a restore by ranges gives one stream a member. */

@@ -21,6 +21,7 @@ struct handle_link {
 };
 
 void handles_init(struct handles *all);
+/* Puts a handle into the list; `fn` frees it when handles_done() finds it still there. */
 void handles_enter(struct handles *all, struct handle_link *l, void (*fn)(struct handle_link *l));
 void handles_leave(struct handle_link *l);
 /* Frees what is left. Nobody else uses a handle any more. */

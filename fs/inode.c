@@ -48,6 +48,8 @@ void inode_table_free(struct inode_table *t)
         free(t);
 }
 
+/* Odd numbers without a pattern (2^64 divided by the golden ratio; a prime of xxHash64): the upper
+ * half of the products is spread well. */
 static struct inode **bucket(struct inode_table *t, dev_t dev, ino_t ino)
 {
         uint64_t h = (uint64_t)ino * 0x9e3779b97f4a7c15ull ^ (uint64_t)dev * 0xc2b2ae3d27d4eb4full;

@@ -35,6 +35,8 @@ struct inode {
 
 struct inode_table;
 
+/* `max_fds`: how many descriptors the process may have; at half of them the kernel is asked to
+ * forget entries. NULL when out of memory. */
 struct inode_table *inode_table_new(size_t max_fds);
 void inode_table_free(struct inode_table *t);
 

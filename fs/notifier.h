@@ -6,6 +6,7 @@
 
 #include "mount.h"
 
+/* What is told before notifier_start() waits. 0 or -ENOMEM. */
 int notifier_new(struct mount *m, struct notifier **ret, struct err *e);
 /* Once the session can take notifications. */
 int notifier_start(struct notifier *n, struct err *e);

@@ -9,6 +9,7 @@
 
 extern const struct fuse_lowlevel_ops passthrough_ops;
 
+/* What stands behind a number that the kernel has, and back; the root has a number of its own. */
 struct inode *passthrough_inode(struct mount *m, fuse_ino_t ino);
 fuse_ino_t passthrough_ino(const struct mount *m, const struct inode *i);
 
