@@ -7,9 +7,7 @@
 #include "notify.h"
 #include "staging.h"
 #include "store.h"
-#include "stores.h"
 #include "tar.h"
-#include "words.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

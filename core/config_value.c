@@ -1,7 +1,5 @@
 #include "config_internal.h"
 
-#include "buf.h"
-
 #include <inttypes.h>
 #include <libgen.h>
 

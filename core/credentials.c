@@ -1,6 +1,5 @@
 #include "credentials.h"
 
-#include "bytes.h"
 #include "clock.h"
 #include "credentials_internal.h"
 #include "secret.h"

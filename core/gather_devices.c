@@ -1,6 +1,5 @@
 #include "gather_devices.h"
 
-#include "buf.h"
 #include "bytes.h"
 #include "gather.h"
 #include "gather_names.h"

@@ -2,7 +2,6 @@
 
 #include "buf.h"
 #include "bytes.h"
-#include "clock.h"
 #include "io.h"
 #include "json_scan.h"
 

@@ -2,7 +2,6 @@
 
 #include "catalog.h"
 #include "catalog_version.h"
-#include "clock.h"
 #include "config.h"
 #include "engine.h"
 #include "keyring.h"

@@ -1,7 +1,6 @@
 #include "staging_internal.h"
 
 #include "crash.h"
-#include "exclude.h"
 #include "io.h"
 
 #include <dirent.h>

@@ -2,7 +2,6 @@
 
 #include "buf.h"
 #include "cache.h"
-#include "clock.h"
 #include "content.h"
 #include "crash.h"
 #include "restore.h"

@@ -1,6 +1,5 @@
 #include "dispatch.h"
 
-#include "inode.h"
 #include "passthrough.h"
 #include "root.h"
 #include "virtual.h"

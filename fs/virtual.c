@@ -3,7 +3,6 @@
 #include "clock.h"
 #include "creds.h"
 #include "engine.h"
-#include "inode.h"
 #include "io.h"
 #include "notifier.h"
 #include "outside.h"

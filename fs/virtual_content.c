@@ -1,7 +1,6 @@
 #include "virtual_internal.h"
 
 #include "clock.h"
-#include "config.h"
 #include "engine.h"
 #include "io.h"
 #include "report.h"

@@ -1,7 +1,6 @@
 #include "virtual_internal.h"
 
 #include "engine.h"
-#include "io.h"
 
 #include <fcntl.h>
 

@@ -3,7 +3,6 @@
 #include "buf.h"
 #include "catalog.h"
 #include "catalog_restore.h"
-#include "clock.h"
 #include "config.h"
 #include "mountd.h"
 #include "progress.h"

@@ -1,6 +1,5 @@
 #include "order.h"
 
-#include "buf.h"
 #include "catalog.h"
 #include "clock.h"
 #include "engine.h"

@@ -1,7 +1,6 @@
 /* Commits to a store that is reached over a network go through the spool: killed at any point, many
  * times its size, in the hours that are allowed. */
 #include "clock.h"
-#include "io.h"
 #include "spool.h"
 #include "spool_home.h"
 

@@ -4,8 +4,6 @@
 
 #include "home.h"
 
-#include "clock.h"
-
 #include <pthread.h>
 #include <time.h>
 

@@ -1,6 +1,5 @@
 /* Descriptions of archives in vaults, and the inventory read as a stream. */
 #include "buf.h"
-#include "clock.h"
 #include "glacier_text.h"
 
 #include <setjmp.h>

@@ -4,7 +4,6 @@
 
 #include "agent.h"
 #include "config.h"
-#include "io.h"
 #include "keyring.h"
 #include "secret.h"
 #include "tree.h"

@@ -3,12 +3,10 @@
 #include "sender.h"
 
 #include "clock.h"
-#include "io.h"
 #include "spool.h"
 #include "store.h"
 #include "store_spooling.h"
 #include "tree.h"
-#include "tree_hash.h"
 
 #include <openssl/evp.h>
 #include <pthread.h>

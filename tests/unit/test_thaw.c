@@ -9,7 +9,6 @@
 #include "catalog_restore.h"
 #include "clock.h"
 #include "content.h"
-#include "cost.h"
 
 #include <pthread.h>
 #include <time.h>
