@@ -72,6 +72,19 @@ size_t compress_tail_size(const struct compress_file *f);
 int compress_decode(enum compress_kind kind, const void *in, size_t len, void *out,
         size_t plain_len, struct err *e);
 
+/* Bytes of an encoded block. */
+struct compress_part {
+        size_t at, len;
+};
+/* A block of `len` bytes that holds `plain_len` as they are, as its length says (none; xz where it
+ * did not compress): which part of it is needed for its plain bytes from `at` on. False: all of it.
+ */
+bool compress_stored(enum compress_kind kind, size_t len, size_t plain_len,
+        const struct compress_part *wanted, struct compress_part *ret);
+/* Takes the wanted bytes out of that part. -EPROTO: they are not there as they are. */
+int compress_stored_take(
+        enum compress_kind kind, const struct compress_part *wanted, const void *part, void *out);
+
 /* Decodes a whole file (or several joined), pulled through `read`: up to `len` bytes, 0 at the end.
  * Bounded memory whatever the file says. */
 typedef ssize_t (*compress_read_fn)(void *ctx, void *data, size_t len, struct err *e);

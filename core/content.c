@@ -84,7 +84,7 @@ static la_ssize_t member_bytes(struct archive *ar, void *ctx, const void **ret)
                 (void)err_set(&f->why, -ECANCELED, "interrupted");
         else
                 n = reader_read(f->k->reader, f->k->chunk,
-                        (size_t)MIN((uint64_t)CHUNK, f->end - f->at), f->at, &f->why);
+                        (size_t)MIN((uint64_t)CHUNK, f->end - f->at), f->at, f->end, &f->why);
         if (n == 0)
                 n = err_set(&f->why, -EPROTO, "the tar stream ends at byte %" PRIu64, f->at);
         if (n < 0) {

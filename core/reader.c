@@ -7,6 +7,9 @@
 
 #include <inttypes.h>
 
+/* So much of a damaged block is given up at once: what is lost is the frame that is damaged. */
+#define CAREFUL_STEP ((size_t)64 * KiB)
+
 struct reader {
         struct catalog *catalog;
         struct store *store;
@@ -23,11 +26,12 @@ struct reader {
         uint8_t *head; /* its first bytes, as they were fetched for its header */
         size_t head_len;
 
-        struct catalog_block block; /* the one that `data` holds; tar_len 0: none */
-        unsigned bad_volume;        /* the last one that could not be opened, and why; 0: none */
+        uint64_t from, to;   /* of the tar stream: what `data` holds */
+        unsigned bad_volume; /* the last one that could not be opened, and why; 0: none */
         struct err why_bad_volume;
-        struct catalog_block bad; /* the last one that was damaged, and how; tar_len 0: none */
+        uint64_t bad_from, bad_to; /* of the tar stream: what was damaged last, and how */
         struct err why_bad;
+        struct catalog_block careful; /* the last that was, and is stored; tar_len 0: none */
         uint8_t *data, *packed;
         size_t data_cap, packed_cap;
         uint64_t fetched;
@@ -212,36 +216,92 @@ static int grow(uint8_t **p, size_t *cap, size_t need, struct err *e)
         return 0;
 }
 
-static int read_block(struct reader *r, const struct catalog_block *b, struct err *e)
+/* Bytes of a block: `plain` ones, and where they are in it. Of one that is stored not all need be
+ * read. */
+struct want {
+        struct compress_part plain, packed;
+        bool stored;
+};
+
+static struct want want_of(struct reader *r, const struct catalog_block *b, size_t at, size_t len)
 {
-        r->block.tar_len = 0;
+        struct want w = {.plain = {at, len}};
+        w.stored = compress_stored(r->kind, b->plain_len, b->tar_len, &w.plain, &w.packed);
+        if (w.stored && len < b->tar_len)
+                return w;
+        w.plain = (struct compress_part){0, b->tar_len};
+        w.packed = (struct compress_part){0, b->plain_len};
+        return w;
+}
+
+/* 1: it is not stored, though its length says so. */
+static int decode(
+        struct reader *r, const struct catalog_block *b, const struct want *w, struct err *e)
+{
+        if (w->plain.len < b->tar_len)
+                return compress_stored_take(r->kind, &w->plain, r->packed, r->data) < 0;
+        return compress_decode(r->kind, r->packed, w->packed.len, r->data, w->plain.len, e);
+}
+
+static int read_part(
+        struct reader *r, const struct catalog_block *b, const struct want *w, struct err *e)
+{
+        r->from = r->to = 0;
         int q;
         if ((q = open_volume(r, b->volume, e)) < 0 ||
-                (q = grow(&r->data, &r->data_cap, b->tar_len, e)) < 0 ||
-                (q = grow(&r->packed, &r->packed_cap, b->plain_len, e)) < 0)
+                (q = grow(&r->data, &r->data_cap, w->plain.len, e)) < 0 ||
+                (q = grow(&r->packed, &r->packed_cap, w->packed.len, e)) < 0)
                 return q;
-        q = seal_pread(r->seal, r->packed, b->plain_len, b->plain_offset, e);
+        q = seal_pread(r->seal, r->packed, w->packed.len, b->plain_offset + w->packed.at, e);
         if (q == 0)
-                q = compress_decode(r->kind, r->packed, b->plain_len, r->data, b->tar_len, e);
+                q = decode(r, b, w, e);
         if (q < 0)
                 return err_prefix(e, q, "%s, block %u at byte %" PRIu64, r->open->object, b->number,
                         b->plain_offset);
-        r->block = *b;
+        if (q > 0)
+                return q;
+        r->from = b->tar_offset + w->plain.at;
+        r->to = r->from + w->plain.len;
         return 0;
 }
 
-/* A damaged block may hold thousands of members: it is not fetched again for each of them. */
-static int load_block(struct reader *r, const struct catalog_block *b, struct err *e)
+/* In a block that is stored and damaged each step is tried alone. */
+static int read_block(struct reader *r, const struct catalog_block *b, size_t at, size_t len,
+        struct want *w, struct err *e)
 {
-        if (r->bad.tar_len > 0 && r->bad.number == b->number) {
+        size_t step = CAREFUL_STEP - at % CAREFUL_STEP;
+        bool steps = r->careful.tar_len > 0 && r->careful.number == b->number;
+        *w = want_of(r, b, at, steps ? MIN(len, step) : len);
+        int q = read_part(r, b, w, e);
+        if (q == 1) {
+                *w = want_of(r, b, 0, b->tar_len);
+                q = read_part(r, b, w, e);
+        }
+        if (is_damage(q) && w->stored && w->plain.len > step) {
+                r->careful = *b;
+                *w = want_of(r, b, at, step);
+                q = read_part(r, b, w, e);
+        }
+        return q;
+}
+
+/* What is damaged may hold thousands of members: it is not fetched again for each of them. */
+static int load(struct reader *r, const struct catalog_block *b, uint64_t offset, uint64_t until,
+        struct err *e)
+{
+        if (offset >= r->bad_from && offset < r->bad_to) {
                 if (e)
                         *e = r->why_bad;
                 return r->why_bad.code;
         }
         struct err why = {0};
-        int q = read_block(r, b, &why);
+        struct want w = {0};
+        size_t at = (size_t)(offset - b->tar_offset);
+        uint64_t len = until > offset ? until - offset : 1;
+        int q = read_block(r, b, at, (size_t)MIN(len, (uint64_t)b->tar_len - at), &w, &why);
         if (is_damage(q)) {
-                r->bad = *b;
+                r->bad_from = b->tar_offset + w.plain.at;
+                r->bad_to = r->bad_from + w.plain.len;
                 r->why_bad = why;
         }
         if (q < 0 && e)
@@ -257,10 +317,11 @@ static int first_block(void *ctx, const struct catalog_block *b)
 
 bool reader_holds(const struct reader *r, uint64_t offset)
 {
-        return offset >= r->block.tar_offset && offset - r->block.tar_offset < r->block.tar_len;
+        return offset >= r->from && offset < r->to;
 }
 
-ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, struct err *e)
+ssize_t reader_read(
+        struct reader *r, void *data, size_t len, uint64_t offset, uint64_t until, struct err *e)
 {
         if (!reader_holds(r, offset)) {
                 struct catalog_block b = {0};
@@ -269,12 +330,11 @@ ssize_t reader_read(struct reader *r, void *data, size_t len, uint64_t offset, s
                         return q;
                 if (b.tar_len == 0)
                         return 0;
-                if ((q = load_block(r, &b, e)) < 0)
+                if ((q = load(r, &b, offset, until, e)) < 0)
                         return q;
         }
-        uint64_t skip = offset - r->block.tar_offset;
-        size_t n = (size_t)MIN((uint64_t)len, r->block.tar_len - skip);
-        memcpy(data, r->data + skip, n);
+        size_t n = (size_t)MIN((uint64_t)len, r->to - offset);
+        memcpy(data, r->data + (offset - r->from), n);
         return (ssize_t)n;
 }
 

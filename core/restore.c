@@ -31,7 +31,8 @@ static ssize_t source(void *ctx, void *data, size_t len, struct err *e)
         if (w->at == r->n)
                 return 0;
         uint64_t left = r->v[w->at].end - w->offset;
-        ssize_t n = reader_read(w->reader, data, (size_t)MIN((uint64_t)len, left), w->offset, e);
+        ssize_t n = reader_read(
+                w->reader, data, (size_t)MIN((uint64_t)len, left), w->offset, r->v[w->at].end, e);
         if (n == 0)
                 n = err_set(e, -EPROTO,
                         "archive %s ends at byte %" PRIu64

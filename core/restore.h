@@ -1,7 +1,7 @@
 /* restore.h - the verb: members of a stored archive come back into a folder.
  *
- * Floor 5. Whole, or single paths by range through the block table: only the blocks that hold them
- * are fetched. Content is authenticated frame by frame and checked against its SHA-512 before a
+ * Floor 5. Whole, or single paths by range through the block table: only what holds them is
+ * fetched. Content is authenticated frame by frame and checked against its SHA-512 before a
  * file gets its final name. Not here: thawing, asking for passphrases. One thread a call. */
 #pragma once
 

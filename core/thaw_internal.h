@@ -28,7 +28,8 @@ void thaw_log(struct thaw *t, char level, const char *fmt, ...) _printf_(3, 4);
 void thaw_tick(struct thaw *t);
 
 /* thaw_range.c: the objects of a plan whose files are known, and its sums. */
-int thaw_ranges(struct catalog *c, const char *id, struct thaw_plan *p, struct err *e);
+int thaw_ranges(
+        struct catalog *c, const struct catalog_archive *a, struct thaw_plan *p, struct err *e);
 
 /* thaw_ask.c: asks for what is cold and not asked for. 1: all is ready; 0: not yet; -errno. Sets
  * ready_until to the earliest of the objects. */

@@ -132,7 +132,7 @@ int thaw_plan_make(struct catalog *c, const struct catalog_archive *a, const cha
         struct thaw_plan p = {0};
         int q = pick_all(c, a->id, paths, paths_len, &p, e);
         if (q == 0)
-                q = thaw_ranges(c, a->id, &p, e);
+                q = thaw_ranges(c, a, &p, e);
         if (q < 0)
                 thaw_plan_done(&p);
         else

@@ -1,5 +1,6 @@
 #include "thaw_internal.h"
 
+#include "compress.h"
 #include "seal.h"
 #include "tree_range.h"
 
@@ -11,6 +12,8 @@
 
 struct ranges {
         struct thaw_plan *plan;
+        enum compress_kind kind;
+        uint64_t start, end; /* of the tar stream: what is read in one go */
         const struct catalog_volume *volumes;
         size_t n_volumes;
         struct thaw_object *object; /* the last one */
@@ -106,7 +109,27 @@ static int open_object(struct ranges *r, unsigned number)
         return want(r, 0, r->object->fetch);
 }
 
-/* A block lies in whole frames, each 1 MiB of the object behind its header. */
+/* Bytes of the volume's content lie in whole frames, each 1 MiB of the object behind its header. */
+static struct tree_range frames_of(const struct ranges *r, uint64_t plain, uint64_t len)
+{
+        uint64_t last = (plain + MAX(len, 1u) - 1) / SEAL_FRAME_PLAIN;
+        return (struct tree_range){r->header + plain / SEAL_FRAME_PLAIN * SEAL_FRAME_WIRE,
+                MIN(r->header + (last + 1) * SEAL_FRAME_WIRE, r->object->size)};
+}
+
+/* As reader.c reads it. */
+static struct tree_range read_of(const struct ranges *r, const struct catalog_block *b)
+{
+        uint64_t start = MAX(r->start, b->tar_offset);
+        uint64_t end = MIN(r->end, b->tar_offset + b->tar_len);
+        const struct compress_part wanted = {
+                (size_t)(start - b->tar_offset), (size_t)(end - MIN(start, end))};
+        struct compress_part part = {0, b->plain_len};
+        (void)compress_stored(r->kind, b->plain_len, b->tar_len, &wanted, &part); /* or all */
+        return frames_of(r, b->plain_offset + part.at, part.len);
+}
+
+/* The whole block is asked for: what lies near costs little, and a range is never too small. */
 static int add_block(void *ctx, const struct catalog_block *b)
 {
         struct ranges *r = ctx;
@@ -115,15 +138,13 @@ static int add_block(void *ctx, const struct catalog_block *b)
                 if (q < 0)
                         return q;
         }
-        struct thaw_object *o = r->object;
-        uint64_t from = r->header + b->plain_offset / SEAL_FRAME_PLAIN * SEAL_FRAME_WIRE;
-        uint64_t last = (b->plain_offset + MAX(b->plain_len, 1u) - 1) / SEAL_FRAME_PLAIN;
-        uint64_t to = MIN(r->header + (last + 1) * SEAL_FRAME_WIRE, o->size);
-        uint64_t unread = MAX(from, r->fetched_to);
-        if (to > unread)
-                o->fetch += to - unread;
-        r->fetched_to = MAX(r->fetched_to, to);
-        return want(r, from, to);
+        struct tree_range read = read_of(r, b);
+        uint64_t unread = MAX(read.start, r->fetched_to);
+        if (read.end > unread)
+                r->object->fetch += read.end - unread;
+        r->fetched_to = MAX(r->fetched_to, read.end);
+        struct tree_range whole = frames_of(r, b->plain_offset, b->plain_len);
+        return want(r, whole.start, whole.end);
 }
 
 static int each_file(struct ranges *r, struct catalog *c, const char *id)
@@ -131,23 +152,26 @@ static int each_file(struct ranges *r, struct catalog *c, const char *id)
         const struct thaw_plan *p = r->plan;
         int q = 0;
         for (size_t i = 0; q == 0 && i < p->n_files;) {
-                uint64_t start = p->files[i].tar_offset;
-                uint64_t end = start;
-                for (; i < p->n_files && p->files[i].tar_offset <= end; i++) /* neighbours: once */
-                        end = p->files[i].tar_offset + p->files[i].tar_len;
-                q = catalog_blocks(c, id, start, end - start, add_block, r, r->e);
+                r->start = r->end = p->files[i].tar_offset;
+                for (; i < p->n_files && p->files[i].tar_offset <= r->end; i++) /* neighbours */
+                        r->end = p->files[i].tar_offset + p->files[i].tar_len;
+                q = catalog_blocks(c, id, r->start, r->end - r->start, add_block, r, r->e);
         }
         return q == 0 ? close_wanted(r) : q;
 }
 
-int thaw_ranges(struct catalog *c, const char *id, struct thaw_plan *p, struct err *e)
+int thaw_ranges(
+        struct catalog *c, const struct catalog_archive *a, struct thaw_plan *p, struct err *e)
 {
         _cleanup_free_ struct catalog_volume *v = NULL;
         struct ranges r = {.plan = p, .e = e};
-        int q = catalog_volumes(c, id, &v, &r.n_volumes, e);
+        int q = compress_parse(a->compression, &r.kind);
+        if (q < 0)
+                return err_set(e, q, "archive %s: unknown compression %s", a->name, a->compression);
+        q = catalog_volumes(c, a->id, &v, &r.n_volumes, e);
         r.volumes = v;
         if (q == 0)
-                q = each_file(&r, c, id);
+                q = each_file(&r, c, a->id);
         for (size_t i = 0; i < p->n; i++) {
                 const struct thaw_object *o = &p->objects[i];
                 p->fetch += o->fetch;

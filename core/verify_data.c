@@ -19,6 +19,8 @@ _unused_ static inline void archive_donep(struct archive **a)
                 archive_read_free(*a);
 }
 
+#define EVERYTHING UINT64_MAX /* will be read */
+
 struct scan {
         const struct catalog_archive *a;
         const struct verify_params *p;
@@ -38,7 +40,7 @@ static la_ssize_t member_bytes(struct archive *ar, void *ctx, const void **ret)
         if (s->at == s->end)
                 return 0;
         ssize_t n = reader_read(s->reader, s->chunk,
-                (size_t)MIN((uint64_t)sizeof s->chunk, s->end - s->at), s->at, &s->why);
+                (size_t)MIN((uint64_t)sizeof s->chunk, s->end - s->at), s->at, EVERYTHING, &s->why);
         if (n == 0)
                 n = err_set(&s->why, -EPROTO, "the tar stream ends here");
         if (n < 0) {
@@ -104,7 +106,8 @@ static int pass(struct scan *s)
         ssize_t n = 1;
         while (n > 0 && s->at < s->end) {
                 n = reader_read(s->reader, s->chunk,
-                        (size_t)MIN((uint64_t)sizeof s->chunk, s->end - s->at), s->at, &s->why);
+                        (size_t)MIN((uint64_t)sizeof s->chunk, s->end - s->at), s->at, EVERYTHING,
+                        &s->why);
                 if (n > 0)
                         s->at += (uint64_t)n;
         }

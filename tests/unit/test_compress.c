@@ -200,6 +200,74 @@ static void text_and_hashes_come_back_as_they_were(_unused_ void **state)
         }
 }
 
+/* ---- blocks that hold their content as it is ---- */
+
+static void noise(uint8_t *p, size_t len)
+{
+        uint32_t dice = 11;
+        for (size_t i = 0; i < len; i++) {
+                dice = dice * 1664525u + 1013904223u;
+                p[i] = (uint8_t)(dice >> 24);
+        }
+}
+
+static void check_parts(enum compress_kind kind, const uint8_t *in, size_t len)
+{
+        _cleanup_(compress_encoder_freep) struct compress_encoder *c = NULL;
+        struct err e = {0};
+        size_t cap = compress_bound(kind, len), packed = 0;
+        _cleanup_free_ uint8_t *block = malloc(cap), *out = malloc(len);
+        struct compress_block b;
+        assert_int_equal(compress_encoder_new(kind, -1, &c, &e), 0);
+        assert_int_equal(
+                compress_encode(c, COMPRESS_ANYTHING, in, len, block, cap, &packed, &b, &e), 0);
+        const size_t at[] = {0, 1, 65535, 65536, 65537, 131071, 200000, len / 2, len - 1};
+        const size_t want[] = {1, 2, 512, 65535, 65536, 65537, 300000, len};
+        for (size_t i = 0; i < ARRAY_SIZE(at) * ARRAY_SIZE(want); i++) {
+                struct compress_part p = {at[i / ARRAY_SIZE(want)], want[i % ARRAY_SIZE(want)]};
+                struct compress_part w = {0};
+                if (p.at >= len)
+                        continue;
+                p.len = MIN(p.len, len - p.at);
+                assert_true(compress_stored(kind, packed, len, &p, &w));
+                assert_in_range(w.len, p.len, p.len + 65536 + 3 * (p.len / 65536 + 2));
+                assert_true(w.at + w.len <= packed);
+                _cleanup_free_ uint8_t *part = malloc(w.len); /* nothing behind it is looked at */
+                memcpy(part, block + w.at, w.len);
+                assert_int_equal(compress_stored_take(kind, &p, part, out), 0);
+                assert_memory_equal(out, in + p.at, p.len);
+        }
+}
+
+static void parts_of_what_is_stored_come_out_alone(_unused_ void **state)
+{
+        static const size_t lengths[] = {200001, 400000, 65536 * 5, 65536 * 5 + 1, 3000000};
+        _cleanup_free_ uint8_t *in = malloc(3000000);
+        noise(in, 3000000);
+        for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+                check_parts(COMPRESS_NONE, in, lengths[i]);
+                check_parts(COMPRESS_LZMA, in, lengths[i]);
+        }
+}
+
+static void what_is_not_stored_is_not_taken_for_it(_unused_ void **state)
+{
+        struct compress_part w, p = {70000, 10};
+        uint8_t chunk[70000] = {0}, out[10];
+        assert_false(compress_stored(COMPRESS_LZMA, 50000, 200000, &p, &w));
+        assert_false(compress_stored(COMPRESS_LZMA, 199000, 200000, &p, &w));
+        assert_false(compress_stored(COMPRESS_LZMA, 4, 0, &p, &w));
+        assert_false(compress_stored(COMPRESS_NONE, 199999, 200000, &p, &w));
+        assert_false(compress_stored(COMPRESS_ZSTD, 200000, 200000, &p, &w));
+        /* by its length it might be: a chunk of LZMA, one that was cut, one that resets */
+        memcpy(chunk, "\xe0\xff\xff", 3);
+        assert_int_equal(compress_stored_take(COMPRESS_LZMA, &p, chunk, out), -EPROTO);
+        memcpy(chunk, "\x02\x00\x10", 3);
+        assert_int_equal(compress_stored_take(COMPRESS_LZMA, &p, chunk, out), -EPROTO);
+        memcpy(chunk, "\x01\xff\xff", 3);
+        assert_int_equal(compress_stored_take(COMPRESS_LZMA, &p, chunk, out), -EPROTO);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -208,6 +276,8 @@ int main(void)
                 cmocka_unit_test(files_of_one_size_are_still_seen_as_what_they_are),
                 cmocka_unit_test(photos_are_stored_whatever_the_samples_meet),
                 cmocka_unit_test(text_and_hashes_come_back_as_they_were),
+                cmocka_unit_test(parts_of_what_is_stored_come_out_alone),
+                cmocka_unit_test(what_is_not_stored_is_not_taken_for_it),
         };
         return cmocka_run_group_tests_name("compress", tests, setup, teardown);
 }

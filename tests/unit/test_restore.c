@@ -9,6 +9,12 @@ static int setup(void **state)
         return 0;
 }
 
+static int setup_lzma(void **state)
+{
+        *state = home_new("{\"COMPRESSION\": \"lzma\"}");
+        return 0;
+}
+
 static int setup_volumes(void **state)
 {
         *state = home_new("{\"COMPRESSION\": \"zstd\", \"VOLUME_SIZE\": \"64MiB\"}");
@@ -61,44 +67,29 @@ static int restore(struct home *h, const char *path, struct restore_progress *re
 
 /* ---- by range ---- */
 
-struct blocks {
-        uint64_t bytes;
-        unsigned n;
-};
-
-static int add_block(void *ctx, const struct catalog_block *b)
+static int bytes_of(void *ctx, const struct catalog_member *m)
 {
-        struct blocks *s = ctx;
-        s->bytes += b->plain_len;
-        s->n++;
+        *(uint64_t *)ctx = m->tar_len;
         return 0;
 }
 
-static int blocks_of(void *ctx, const struct catalog_member *m)
-{
-        struct home *h = ctx;
-        h->a.tar_bytes = m->tar_len; /* only the numbers are wanted of it */
-        return catalog_blocks(
-                h->catalog, h->a.id, m->tar_offset, m->tar_len, add_block, h->more, &h->e);
-}
-
-static void one_file_fetches_its_blocks_and_at_most_three_mib(void **state)
+/* What does not compress is stored as it is: nothing else of its block is needed. */
+static void one_file_fetches_its_own_bytes_and_at_most_three_mib(void **state)
 {
         struct home *h = *state;
         home_archive(h, "mkdir d; for i in 1 2 3 4 5 6 7; do head -c 10000000 /dev/urandom >d/$i; "
                         "done; head -c 1000000 /dev/urandom >d/5b; cp -a . $T/copy");
         const char *const files[] = {"d/1", "d/3", "d/5b", "d/7"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                struct blocks need = {0};
-                h->more = &need;
-                home_must(h,
-                        catalog_member_by_path(h->catalog, h->a.id, files[i], blocks_of, h, &h->e));
+                uint64_t need = 0;
+                home_must(h, catalog_member_by_path(
+                                     h->catalog, h->a.id, files[i], bytes_of, &need, &h->e));
                 struct restore_progress p = {0};
                 assert_int_equal(restore(h, files[i], &p), 0);
-                print_message("%s: %u blocks, %llu bytes of them, %llu fetched\n", files[i], need.n,
-                        (unsigned long long)need.bytes, (unsigned long long)p.fetched);
-                assert_true(p.fetched >= need.bytes);
-                assert_true(p.fetched <= need.bytes + 3 * (uint64_t)MiB);
+                print_message("%s: %llu bytes of the tar, %llu fetched\n", files[i],
+                        (unsigned long long)need, (unsigned long long)p.fetched);
+                assert_true(p.fetched >= need);
+                assert_true(p.fetched <= need + 3 * (uint64_t)MiB);
                 assert_int_equal(p.files, 1);
         }
         tree_sh("for f in d/1 d/3 d/5b d/7; do cmp $T/copy/$f $T/back/$f || exit 1; done; "
@@ -286,6 +277,23 @@ static void what_is_not_lost_is_restored_and_the_rest_named(void **state)
                 "for i in *; do cmp $i $T/copy/d/$i || exit 1; done && cmp ../z $T/copy/z");
 }
 
+/* 3 MiB of files before a frame that is damaged, and 3 MiB behind it, in one block. */
+static void a_damaged_frame_of_what_is_stored_costs_the_files_in_it(void **state)
+{
+        struct home *h = *state;
+        home_archive(h, "mkdir d; for i in 00 01 02 03 04 05 06 07 08 09 10 11 12 13 14; do "
+                        "head -c 500000 /dev/urandom >d/$i; done; cp -a . $T/copy");
+        tree_sh("cd $T/data/store/archives/*; printf 'spoiled by a test' | "
+                "dd of=$(ls) bs=1 seek=3500000 conv=notrunc status=none");
+        _cleanup_buf_ struct buf told = BUF_INIT;
+        struct restore_progress p = {0};
+        assert_int_equal(restore_as(h, &(struct wish){.told = &told}, &p), -EBADMSG);
+        print_message("%s\n%s", h->e.text, buf_str(&told));
+        assert_in_range(p.lost, 1, 4);
+        tree_sh("cd $T/back/d && test $(ls | wc -l) -ge 11 && "
+                "for i in *; do cmp $i $T/copy/d/$i || exit 1; done; test -e 00 -a -e 14");
+}
+
 static void another_archive_in_its_place_is_refused(void **state)
 {
         struct home *h = *state;
@@ -322,9 +330,13 @@ static void a_wrong_sum_in_the_catalogue_is_refused(void **state)
 int main(void)
 {
 #define TEST(f)         cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST_LZMA(f)    cmocka_unit_test_setup_teardown(f, setup_lzma, teardown)
 #define TEST_VOLUMES(f) cmocka_unit_test_setup_teardown(f, setup_volumes, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(one_file_fetches_its_blocks_and_at_most_three_mib),
+                TEST(one_file_fetches_its_own_bytes_and_at_most_three_mib),
+                TEST_LZMA(one_file_fetches_its_own_bytes_and_at_most_three_mib),
+                TEST(a_damaged_frame_of_what_is_stored_costs_the_files_in_it),
+                TEST_LZMA(a_damaged_frame_of_what_is_stored_costs_the_files_in_it),
                 TEST(a_folder_fetches_no_block_twice),
                 TEST(a_small_archive_is_fetched_once),
                 TEST_VOLUMES(a_file_over_a_cut_between_volumes_comes_back),
