@@ -147,7 +147,8 @@ struct agl_restore {
         const char
                 *passphrase; /* of the private key; NULL: it has none, or is unlocked elsewhere */
         void (*progress)(void *ctx, uint64_t bytes, uint64_t of_bytes);
-        int (*cancel)(void *ctx);
+        int (*cancel)(void *ctx); /* asked about once a second; not 0: the call ends with
+                                     -ECANCELED, and nobody goes on; files that are there stay */
         void (*message)(void *ctx, const char *text);
         void *ctx;
         /* Of a store that must thaw first, or where reading may cost (every one but a folder): */

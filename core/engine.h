@@ -170,9 +170,11 @@ int engine_restore_quote(
         struct engine *g, const struct engine_restore_wish *w, struct buf *ret, struct err *e);
 /* All restores of an archive that are on their way or ready; how many that were (NULL allowed). */
 int engine_restore_cancel(struct engine *g, const char *id, size_t *ret_n, struct err *e);
+/* A single one. */
+int engine_restore_cancel_one(struct engine *g, int64_t row, struct err *e);
 /* Works on one in this thread, or watches the program that does: as far as it goes now, or with
- * `wait` until it is over. `show` is called after every look,
- * and while it is fetched a few times a second. The caller calls
+ * `wait` until it is over. `show` is called once a second, and while it is fetched a few times
+ * a second; the store is looked at as seldom as a mount does it. The caller calls
  * catalog_restore_done() on *ret. */
 int engine_restore_run(struct engine *g, int64_t row, bool wait,
         void (*show)(void *ctx, const struct catalog_restore *r), void *ctx,

@@ -280,21 +280,34 @@ static int add_live(void *ctx, const struct catalog_restore *r)
 }
 
 /* Where no restorer runs, the wish is followed here, unless another program has the restore. */
+static int cancel_one(struct engine *g, struct catalog *c, int64_t row, struct err *e)
+{
+        const struct watcher nobody = {.stop = &g->stop};
+        int q = catalog_restore_want_cancel(c, row, e);
+        if (q == 0 && g->n_restorers == 0)
+                q = run_one(g, c, row, &nobody, e);
+        return q == -EBUSY ? 0 : q;
+}
+
+int engine_restore_cancel_one(struct engine *g, int64_t row, struct err *e)
+{
+        _cleanup_(catalog_closep) struct catalog *c = NULL;
+        int q = engine_catalog(g, &c, e);
+        if (q == 0)
+                q = cancel_one(g, c, row, e);
+        poke(g);
+        return q;
+}
+
 int engine_restore_cancel(struct engine *g, const char *id, size_t *ret_n, struct err *e)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
-        const struct watcher nobody = {.stop = &g->stop};
         struct live l = {0};
         int q = engine_catalog(g, &c, e);
         if (q == 0)
                 q = MIN(catalog_restore_each(c, id, add_live, &l, e), 0);
-        for (size_t i = 0; q == 0 && i < l.n; i++) {
-                q = catalog_restore_want_cancel(c, l.rows[i], e);
-                if (q == 0 && g->n_restorers == 0)
-                        q = run_one(g, c, l.rows[i], &nobody, e);
-                if (q == -EBUSY)
-                        q = 0;
-        }
+        for (size_t i = 0; q == 0 && i < l.n; i++)
+                q = cancel_one(g, c, l.rows[i], e);
         poke(g);
         if (q == 0 && ret_n)
                 *ret_n = l.n;
@@ -372,13 +385,15 @@ static bool is_over(const struct catalog_restore *r)
         return !restore_is_active(r->state);
 }
 
-static void pause_until(int64_t at, const atomic_bool *stop)
+/* A second at most: somebody may have cancelled it, or unlocked a key. True: it is time to look. */
+static bool pause_until(int64_t at, const atomic_bool *stop)
 {
         const struct timespec step = {.tv_nsec = 100 * 1000 * 1000};
         int64_t end = MIN(at, clock_now() + CLOCK_NSEC);
         do
                 (void)nanosleep(&step, NULL); /* woken early: look early */
         while (clock_now() < end && !atomic_load(stop));
+        return clock_now() >= at;
 }
 
 int engine_restore_run(struct engine *g, int64_t row, bool wait,
@@ -388,9 +403,10 @@ int engine_restore_run(struct engine *g, int64_t row, bool wait,
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         const struct watcher w = {show, ctx, stop};
         int q = engine_catalog(g, &c, e);
-        while (q == 0) {
+        for (bool due = true; q == 0;) {
                 struct catalog_restore r = {0};
-                q = run_one(g, c, row, &w, e);
+                if (due)
+                        q = run_one(g, c, row, &w, e);
                 if (q == 0 || q == -EBUSY)
                         q = catalog_restore_get(c, row, &r, e);
                 if (q < 0)
@@ -402,9 +418,8 @@ int engine_restore_run(struct engine *g, int64_t row, bool wait,
                         *ret = r;
                         break;
                 }
-                int64_t at = r.retry_at;
+                due = pause_until(r.retry_at, stop);
                 catalog_restore_done(&r);
-                pause_until(at, stop);
         }
         return q;
 }

@@ -48,7 +48,7 @@ static void show(void *ctx, const struct catalog_restore *r)
                 atomic_store(&l->stop, true);
 }
 
-static int verdict(const struct look *l, const struct catalog_restore *r, struct err *e)
+static int verdict(const struct catalog_restore *r, struct err *e)
 {
         switch (r->state) {
         case RESTORE_READY:
@@ -63,8 +63,6 @@ static int verdict(const struct look *l, const struct catalog_restore *r, struct
         default:
                 break;
         }
-        if (atomic_load(&l->stop))
-                return err_set(e, -ECANCELED, "interrupted; the same call goes on with it");
         return err_set(e, -EINPROGRESS, "it is %s%s%s; the same call goes on with it",
                 restore_state_name(r->state), *r->error ? ": " : "", r->error);
 }
@@ -83,6 +81,16 @@ static int make_wish(const struct agl_restore *r, const char *id, struct buf *pa
         return buf_oom(paths) ? err_oom(e) : 0;
 }
 
+/* Otherwise a mount would go on, and write into the folder later. */
+static int give_up(struct engine *g, int64_t row, struct err *e)
+{
+        int q = engine_restore_cancel_one(g, row, e);
+        return q < 0 ? q
+                     : err_set(e, -ECANCELED,
+                               "cancelled; what the store was asked to thaw it will thaw and "
+                               "charge for");
+}
+
 static int run(struct engine *g, struct engine_restore_wish *w, struct look *l, struct err *e)
 {
         struct catalog_restore r = {0};
@@ -90,8 +98,10 @@ static int run(struct engine *g, struct engine_restore_wish *w, struct look *l, 
         int q = engine_restore(g, w, &row, NULL, e);
         if (q == 0)
                 q = engine_restore_run(g, row, l->r->wait != 0, show, l, &l->stop, &r, e);
-        if (q == 0)
-                q = verdict(l, &r, e);
+        if (q == 0 && atomic_load(&l->stop) && restore_is_active(r.state))
+                q = give_up(g, row, e);
+        else if (q == 0)
+                q = verdict(&r, e);
         catalog_restore_done(&r);
         return q;
 }

@@ -24,6 +24,7 @@ THAW = r"""
 #include <stdlib.h>
 
 static void said(void *ctx, const char *text) { (void)ctx; puts(text); }
+static int enough(void *ctx) { (void)ctx; return 1; }
 static void shown(void *ctx, uint64_t n, uint64_t of) { (void)ctx; printf("%d of %d\n", (int)n, (int)of); }
 
 int main(int argc, char **argv)
@@ -34,7 +35,7 @@ int main(int argc, char **argv)
         if (argc != 4 || agl_open(NULL, &a, &e) < 0)
                 return 2;
         struct agl_restore r = {.size = sizeof r, .archive = "latest", .to = argv[1], .ask = atoi(argv[2]),
-                .wait = atoi(argv[3]), .message = said, .progress = shown};
+                .wait = atoi(argv[3]) != 0, .cancel = atoi(argv[3]) > 1 ? enough : NULL, .message = said, .progress = shown};
         int q = agl_restore(a, &r, &e);
         if (q < 0)
                 fprintf(stderr, "%d %s\n", q, e.text);
@@ -105,7 +106,8 @@ class Library(JobCase):
             self.assertEqual(f.read(), 'one')
         self.assertIn('none', self.call(program, 'none', to, status=1)[1])
 
-    def test_cold_store_is_asked_only_where_that_was_said(self):
+    def cold(self):
+        """Archives a file into a store that thaws for hours; the store, the program, a folder."""
         store = ColdStore(os.path.join(self.folder, 'cold'))
         self.configure(VAULT=store.url('delay=%d' % HOURS))
         self.write('a.sh', 'one')
@@ -113,8 +115,10 @@ class Library(JobCase):
         if 'VAULT' in r.stderr and r.returncode != 0:
             self.skipTest('a build without the simulated cold store')
         self.assertEqual(r.returncode, 0, r.stderr)
-        program = self.compile(self.write('thaw.c', THAW))
-        to = os.path.join(self.folder, 'back')
+        return store, self.compile(self.write('thaw.c', THAW)), os.path.join(self.folder, 'back')
+
+    def test_cold_store_is_asked_only_where_that_was_said(self):
+        store, program, to = self.cold()
         self.assertIn('-66', self.call(program, to, '0', '0', status=1)[1])  # EREMOTE
         self.assertEqual(store.asked(), [])
         self.assertIn('-115', self.call(program, to, '1', '0', status=1)[1])  # EINPROGRESS
@@ -127,6 +131,14 @@ class Library(JobCase):
         self.assertIn('3 of 3', said)
         with open(to + self.path('a.sh')) as f:
             self.assertEqual(f.read(), 'one')
+        self.assertEqual(len(store.asked()), 1)
+
+    def test_who_cancels_a_restore_from_a_cold_store_gets_no_files_later(self):
+        store, program, to = self.cold()
+        self.assertIn('-115', self.call(program, to, '1', '0', status=1)[1])  # EINPROGRESS
+        self.assertIn('-125', self.call(program, to, '1', '2', status=1)[1])  # ECANCELED
+        self.assertIn('no restore of', self.run_it('restore', 'latest', '--cancel')[1])
+        self.assertIn('-115', self.call(program, to, '1', '0', status=1)[1])
         self.assertEqual(len(store.asked()), 1)
 
     def test_scripts_of_the_python_program(self):

@@ -315,6 +315,37 @@ static struct thaw_env env_of(struct home *h, struct cache *k)
                 .unwrap_ctx = h->key};
 }
 
+struct patience {
+        unsigned shown;
+        atomic_bool stop;
+};
+
+static void stop_at_the_third(void *ctx, _unused_ const struct catalog_restore *r)
+{
+        struct patience *p = ctx;
+        if (++p->shown == 3)
+                atomic_store(&p->stop, true);
+}
+
+static void who_waits_looks_no_oftener_than_a_mount_does(void **state)
+{
+        struct home *h = *state;
+        struct patience p = {0};
+        struct catalog_restore r;
+        home_archive(h, "echo a >a");
+        int64_t row = ask(h, NULL);
+        home_must(h, engine_restore_run(h->engine, row, false, NULL, NULL, &p.stop, &r, &h->e));
+        assert_int_equal(r.state, RESTORE_THAWING);
+        r.tries = 40;
+        home_must(h, catalog_restore_update(h->catalog, &r, &h->e));
+        catalog_restore_done(&r);
+        home_must(h, engine_restore_run(
+                             h->engine, row, true, stop_at_the_third, &p, &p.stop, &r, &h->e));
+        assert_true(p.shown >= 3);
+        assert_int_equal(r.tries, 41); /* the first look, and the next is ten minutes later */
+        catalog_restore_done(&r);
+}
+
 static void looks_get_rarer_and_are_never_further_apart_than_ten_minutes(void **state)
 {
         struct home *h = *state;
@@ -454,6 +485,7 @@ int main(void)
                 T(paths_are_taken_as_people_write_them),
                 T(a_store_that_is_not_cold_is_ready_at_once),
 #ifdef CRASH_POINTS
+                COLD(who_waits_looks_no_oftener_than_a_mount_does),
                 COLD(looks_get_rarer_and_are_never_further_apart_than_ten_minutes),
                 COLD(restores_of_one_object_share_one_request),
                 COLD(restores_that_begin_at_the_same_moment_ask_once),
