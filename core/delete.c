@@ -42,10 +42,11 @@ static int remove_objects(struct catalog *c, struct store *s, const struct catal
         return q;
 }
 
-/* A store that says no has kept it; of one that says nothing, nobody knows. */
+/* A store that says no has kept it, and a vault without its inventory was not asked; of a store
+ * that says nothing, nobody knows. */
 static bool was_refused(int q)
 {
-        return q == -EACCES || q == -EPERM || q == -EROFS || q == -ENODEV;
+        return q == -EACCES || q == -EPERM || q == -EROFS || q == -ENODEV || q == -EREMOTE;
 }
 
 int delete_run(struct catalog *c, struct store *s, const struct catalog_archive *a, struct err *e)
