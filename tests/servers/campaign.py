@@ -22,7 +22,7 @@ LIMITS = ({"VOLUME_SIZE": "512MiB", "SPOOL_LIMIT": "1GiB"} if LONG else {"VOLUME
 # What the wire does; what the service says of itself is in the tests of the stores.
 KINDS = ["500", "503", "429", "408", "timeout", "cut-before", "cut-in", "cut-after", "cut-answer", "corrupt", "duplicate",
          "stall"]
-STALL = 5  # seconds; a build without crash points waits so long
+STALL = 3  # seconds, and then it is cut: who gave up by himself could not know what came of a part
 BUCKET = "campaign"
 
 
@@ -41,14 +41,13 @@ class Campaign(MountCase):
         self.addCleanup(client.close)
         return client
 
-    def machine(self, vault, name="one"):
+    def machine(self, vault, name="one", **more):
         config = dict(LIMITS, VAULT=vault, ENDPOINT_URL=self.server.url, REGION_NAME="us-east-1", COMPRESSION="none",
                       STORAGE_CLASS="STANDARD", AWS_ACCESS_KEY_ID=emulated.ACCESS_KEY,
                       AWS_SECRET_ACCESS_KEY=emulated.SECRET_KEY)
         env = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
-               "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder,
-               "AUTOGLACIER_STALL": "2"}  # given up before the emulator cuts it
-        return self.data(config, env=env, name=name)
+               "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "XDG_RUNTIME_DIR": self.folder}
+        return self.data(config, env=dict(env, **more), name=name)
 
     def cli(self, m, *words):
         r = subprocess.run([Programs.cli, *words], cwd=self.folder, env=m.environment(), stdin=subprocess.DEVNULL,
@@ -124,6 +123,23 @@ class Campaign(MountCase):
             to = os.path.join(self.folder, "out-" + os.path.basename(m.folder))
             self.cli(m, "restore", "latest", "--to", to)
             self.same_tree(top, os.path.join(to, "source"), owners=False)
+
+    def test_what_stands_still_is_given_up_and_begun_anew(self):
+        """The service would keep silent for longer than the test may last; a build without crash points waits a minute."""
+        self.client("s3").create_bucket(Bucket=BUCKET)
+        m = self.machine("s3://%s/still" % BUCKET, AUTOGLACIER_STALL="5").start()
+        silent = ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject")
+        self.server.behave(*({"op": op, "kind": "stall", "seconds": 9000, "count": 1} for op in silent))
+        content = self.dice.randbytes(12 << 20)
+        m.write("large", content)
+        m.commit("through a silent line")
+        until(lambda: self.finished(m), lambda: m.read(".status"), WITHIN)
+        m.stop()
+        self.assertEqual({e["operation"] for e in self.server.requests() if e.get("fault") == "stall"}, set(silent))
+        to = os.path.join(self.folder, "out")
+        self.cli(m, "restore", "latest", "--to", to)
+        with open(os.path.join(to, "large"), "rb") as f:
+            self.assertEqual(f.read(), content)
 
     def test_taken_back_in_mid_upload_nothing_is_left_in_the_bucket(self):
         s3 = self.client("s3")

@@ -165,6 +165,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "cut-in":
             self.reset()
         if kind == "stall":
+            entry["status"] = 0
+            self.write_log()
             self.server.stopping.wait(rule.get("seconds", 2))
             self.reset()
         if kind == "slow":
