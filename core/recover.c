@@ -214,20 +214,33 @@ static void unlock_job(struct recover *r, const char *id, int fd)
         base_closep(&fd);
 }
 
+/* What a row says must not be changed by objects that only have its id. */
+static int check_origin(
+        const struct catalog_archive *a, const struct recover_group *g, struct err *e)
+{
+        if (streq(a->origin, g->origin))
+                return 0;
+        return err_set(e, -EPROTO,
+                "its objects lie below archives/%s, those of the archive that the catalogue has "
+                "under this id below archives/%s",
+                g->origin, a->origin);
+}
+
 /* 1: in the catalogue, and finished. 0: not. */
-static int is_known(struct recover *r, const char *id, struct err *e)
+static int is_known(struct recover *r, const struct recover_group *g, struct err *e)
 {
         struct catalog_archive a = {0};
         struct err ignored = {0};
-        int q = catalog_archive_get(r->catalog, id, &a, &ignored);
+        int q = catalog_archive_get(r->catalog, g->id, &a, &ignored);
         if (q == -ENOENT)
                 return 0;
         if (q < 0)
                 return err_set(e, q, "%s", ignored.text);
         /* a row that a recover left half made, when it was killed */
         bool half = a.state == ARCHIVE_PREPARED && a.released;
+        q = half ? catalog_archive_remove(r->catalog, g->id, e) : check_origin(&a, g, e);
         catalog_archive_done(&a);
-        return half ? catalog_archive_remove(r->catalog, id, e) : 1;
+        return q == 0 && !half ? 1 : q;
 }
 
 /* The last line of its log, which no manifest has: it was written before. */
@@ -244,7 +257,7 @@ static int log_stored(struct recover *r, const char *id, struct err *e)
 static int recover_one(
         struct recover *r, const struct recover_group *g, enum recover_result *ret, struct err *e)
 {
-        int q = is_known(r, g->id, e);
+        int q = is_known(r, g, e);
         bool known = q > 0;
         *ret = known ? RECOVER_KNOWN : RECOVER_FOUND;
         if (q == 0)

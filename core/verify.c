@@ -59,23 +59,28 @@ static int hash_part(
         return tree_hash_final(t, ret);
 }
 
+/* 1: its hash; 0: it cannot be read, which is told; -errno: nothing can be said of the store. */
+static int try_part(struct check *k, uint64_t offset, uint64_t size, uint8_t ret[32], struct err *e)
+{
+        struct err why = {0};
+        int q = hash_part(k, offset, size, ret, &why);
+        if (q == 0)
+                return 1;
+        if (q == -ECANCELED || q == -ENODEV || q == -ENOMEM)
+                return e ? err_set(e, q, "%s", why.text) : q;
+        damage(k, offset, why.text);
+        return 0;
+}
+
 static int check_part(void *ctx, const struct catalog_part *part)
 {
         struct check *k = ctx;
         uint8_t hash[32];
-        struct err why = {0};
-        int q = hash_part(k, part->offset, part->size, hash, &why);
-        if (q == -ECANCELED || q == -ENODEV || q == -ENOMEM) {
-                if (k->e)
-                        *k->e = why;
-                return q;
-        }
-        if (q < 0)
-                damage(k, part->offset, why.text);
-        else if (memcmp(hash, part->tree_hash, sizeof hash) != 0)
+        int q = try_part(k, part->offset, part->size, hash, k->e);
+        if (q == 1 && memcmp(hash, part->tree_hash, sizeof hash) != 0)
                 damage(k, part->offset,
                         "the part that begins here has changed since it was stored");
-        return 0;
+        return MIN(q, 0);
 }
 
 struct parts_hash {
@@ -130,10 +135,9 @@ static int check_whole(struct check *k, const struct catalog_volume *v,
                         k->p->sized(k->p->ctx);
                 return 0;
         } else {
-                struct err why = {0};
-                int q = hash_part(k, 0, v->size, hash, &why);
-                if (q < 0)
-                        return e ? err_set(e, q, "%s", why.text) : q;
+                int q = try_part(k, 0, v->size, hash, e);
+                if (q <= 0)
+                        return q;
         }
         if (memcmp(hash, v->tree_hash, sizeof hash) != 0)
                 damage(k, 0, "it has changed since it was stored");

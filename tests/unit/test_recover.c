@@ -495,6 +495,24 @@ static void a_manifest_that_names_volumes_of_another_archive_is_refused(void **s
         assert_string_equal(before, after);
 }
 
+static void objects_that_only_have_the_id_of_an_archive_are_named(void **state)
+{
+        struct home *h = *state;
+        const struct seen *s = h->more;
+        make_archives(h, 1);
+        _cleanup_free_ char *before = dump(h, true);
+        tree_sh("cd $T/data/store; for i in archives manifests; do cp -r $i/* $i/copied; done");
+        forget(h);
+        for (int again = 0; again < 2; again++) {
+                struct recover_counts c = recover(h);
+                assert_int_equal(again ? c.known : c.found, 1);
+                assert_int_equal(c.damaged, 1);
+        }
+        assert_non_null(strstr(buf_str(&s->told), "its objects lie below archives/copied"));
+        _cleanup_free_ char *after = dump(h, true);
+        assert_string_equal(before, after);
+}
+
 static void what_is_being_deleted_does_not_come_back(void **state)
 {
         struct home *h = *state;
@@ -551,6 +569,7 @@ int main(void)
                 TEST(it_goes_on_where_it_was_cut_off),
                 TEST(a_half_read_archive_is_no_job_for_a_mount),
                 TEST(a_manifest_that_names_volumes_of_another_archive_is_refused),
+                TEST(objects_that_only_have_the_id_of_an_archive_are_named),
                 TEST(what_is_being_deleted_does_not_come_back),
                 TEST(what_is_not_ours_in_the_store_is_passed_over),
         };
