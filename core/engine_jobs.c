@@ -421,8 +421,9 @@ int engine_retry(struct engine *g, const char *id, struct err *e)
 static int abort_here(struct engine *g, struct catalog *c, const char *id, struct err *e)
 {
         int lock = held_take(g, id);
-        if (lock < 0 && jobs_lock(g, id, &lock, NULL) < 0)
-                return 0; /* whoever runs it has seen the wish within a second */
+        int q = lock < 0 ? jobs_lock(g, id, &lock, e) : 0;
+        if (q < 0)
+                return q == -EAGAIN ? 0 : q; /* who runs it has seen the wish within a second */
         const struct commit_env env = {.config = g->config,
                 .data = g->config->data,
                 .staging = g->staging,
@@ -430,7 +431,7 @@ static int abort_here(struct engine *g, struct catalog *c, const char *id, struc
                 .stop = &g->stop,
                 .changed = jobs_changed,
                 .ctx = g};
-        int q = commit_abort(&env, id, e);
+        q = commit_abort(&env, id, e);
         if (q == 0)
                 jobs_over(g, id, lock);
         else
