@@ -251,7 +251,7 @@ int catalog_members_drop_unread(struct catalog *c, const char *id, struct err *e
         int64_t row = 0;
         int q = catalog_row(c, id, &row, e);
         if (q == 0)
-                q = catalog_write(c, false, e,
+                q = catalog_write(c, TXN_LAZY, e,
                         "DELETE FROM member WHERE archive = ?1 AND kind = 'f' AND sha512 IS NULL",
                         "i", row);
         return q < 0 ? q : 0;

@@ -137,7 +137,7 @@ int catalog_hardlink_forget(struct catalog *c, const char *id, uint64_t tar_offs
         if (q == 0)
                 q = notes_flush(c, e);
         if (q == 0)
-                q = catalog_write(c, false, e,
+                q = catalog_write(c, TXN_LAZY, e,
                         "DELETE FROM hardlink WHERE archive = ?1 AND tar_offset = ?2", "iu", row,
                         tar_offset);
         return q < 0 ? q : 0;

@@ -64,7 +64,7 @@ static void say_waiting(struct cli *cli, const char *id)
         struct err e = {0};
         struct catalog_archive a = {0};
         struct same k = {.as = &a};
-        if (cli_catalog(cli, true, &e) < 0 || catalog_archive_get(cli->catalog, id, &a, &e) < 0)
+        if (cli_catalog(cli, CLI_WORK, &e) < 0 || catalog_archive_get(cli->catalog, id, &a, &e) < 0)
                 return; /* what matters has been said */
         if (catalog_archive_each(cli->catalog, count_same, &k, &e) >= 0 && k.n > 1)
                 cli_say(cli,
