@@ -77,7 +77,7 @@ static int bytes_of(void *ctx, const struct catalog_member *m)
 static void one_file_fetches_its_own_bytes_and_at_most_three_mib(void **state)
 {
         struct home *h = *state;
-        home_archive(h, "mkdir d; for i in 1 2 3 4 5 6 7; do head -c 10000000 /dev/urandom >d/$i; "
+        home_archive(h, "mkdir d; for i in 1 2 3 4 5 6 7; do head -c 6000000 /dev/urandom >d/$i; "
                         "done; head -c 1000000 /dev/urandom >d/5b; cp -a . $T/copy");
         const char *const files[] = {"d/1", "d/3", "d/5b", "d/7"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
