@@ -126,13 +126,8 @@ static int settle_tree(struct run *r, struct err *e)
                         "the staged files will be put back into the staging area after they are "
                         "stored, look at them");
         }
-        if (syncfs(staging_root_fd(r->env->staging)) < 0) {
-                _cleanup_close_ int fd =
-                        open(staging_path(r->env->staging), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                if (fd < 0 || syncfs(fd) < 0)
-                        return err_errno(e, -errno, "cannot write %s to the disk",
-                                staging_path(r->env->staging));
-        }
+        if ((q = staging_sync(r->env->staging, e)) < 0)
+                return q;
         r->a.synced = true;
         return catalog_archive_update(r->catalog, &r->a, e);
 }

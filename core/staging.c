@@ -63,6 +63,12 @@ void staging_close(struct staging *s)
         free(s);
 }
 
+int staging_sync(const struct staging *s, struct err *e)
+{
+        return syncfs(s->sync) < 0 ? err_errno(e, -errno, "cannot write %s to the disk", s->path)
+                                   : 0;
+}
+
 const char *staging_path(const struct staging *s)
 {
         return s->path;

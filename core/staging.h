@@ -24,6 +24,9 @@ void staging_close(struct staging *s);
 DEFINE_CLEANUP(staging_close, struct staging *)
 
 const char *staging_path(const struct staging *s);
+/* Waits until all that was staged and moved is on the disk. Also an error since staging_open() that
+ * nobody has been told of: what was written may be gone (syncfs(2)). */
+int staging_sync(const struct staging *s, struct err *e);
 int staging_root_fd(const struct staging *s); /* O_PATH|O_DIRECTORY of DATA/staging; borrowed */
 
 /* Opens the live tree's top folder anew: after a freeze it is another folder. */

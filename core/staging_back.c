@@ -305,8 +305,8 @@ static int give_back(struct back *b, const char *id, const char *const *paths, s
         int q = move_all(b, paths, n);
         if (q < 0)
                 return q;
-        if (syncfs(b->s->sync) < 0) /* folders on the way down have changed too */
-                return err_errno(b->e, -errno, "cannot write the staging area to the disk");
+        if ((q = staging_sync(b->s, b->e)) < 0) /* folders on the way down have changed too */
+                return q;
         char marker[128];
         (void)snprintf(marker, sizeof marker, "%.100s.back", id); /* ids are short */
         (void)unlinkat(b->s->fd, marker, 0); /* one that stays only means: the same folder again */
