@@ -26,6 +26,11 @@ enum archive_state {
 };
 /* "prepared", "queued", … */
 const char *archive_state_name(enum archive_state s);
+/* The store has confirmed every byte of what was archived, be it all or not. */
+_unused_ static inline bool archive_is_stored(enum archive_state s)
+{
+        return s == ARCHIVE_STORED || s == ARCHIVE_INCOMPLETE;
+}
 
 struct catalog_archive {
         int64_t row;

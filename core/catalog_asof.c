@@ -48,7 +48,7 @@ static void collect_done(struct collect *k)
 static int note_archive(void *ctx, const struct catalog_archive *a)
 {
         struct archives *l = ctx;
-        if ((a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE) || a->created > l->when)
+        if (!archive_is_stored(a->state) || a->created > l->when)
                 return 0;
         struct entry *v = reallocarray(l->v, l->n + 1, sizeof *v);
         if (!v)

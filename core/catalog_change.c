@@ -14,7 +14,7 @@ static int must_exist(int changed, const char *id, struct err *e)
 int catalog_archive_set_state(struct catalog *c, const char *id, enum archive_state s,
         const char *error, int64_t retry_at, struct err *e)
 {
-        bool stored = s == ARCHIVE_STORED || s == ARCHIVE_INCOMPLETE;
+        bool stored = archive_is_stored(s);
         int q = catalog_write(c, TXN_DURABLE, e,
                 "UPDATE archive SET state = ?2, error = ?3, retry_at = ?4, changed = ?5, "
                 "stored = CASE WHEN ?6 AND stored = 0 THEN ?5 ELSE stored END WHERE id = ?1",

@@ -23,7 +23,7 @@ const char *catalog_archive_word(const struct catalog_archive *a)
 {
         if (a->state == ARCHIVE_PREPARED)
                 return archive_state_name(ARCHIVE_QUEUED);
-        if (a->restoring == 0 || (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE))
+        if (a->restoring == 0 || !archive_is_stored(a->state))
                 return archive_state_name(a->state);
         return a->restoring == 1 ? "restoring" : "restored";
 }

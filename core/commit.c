@@ -204,11 +204,6 @@ static int finish(struct run *r, struct err *e)
         return q;
 }
 
-static bool is_stored(const struct run *r)
-{
-        return r->a.state == ARCHIVE_STORED || r->a.state == ARCHIVE_INCOMPLETE;
-}
-
 /* What it was to become stays sent until no row counts on it. */
 static int start_over(struct run *r, struct err *e)
 {
@@ -220,10 +215,10 @@ static int start_over(struct run *r, struct err *e)
 
 static int chain(struct run *r, struct err *e)
 {
-        int q = is_stored(r) ? 0 : volumes_open(r, e);
-        if (q == 0 && !r->a.packed && !is_stored(r))
+        int q = archive_is_stored(r->a.state) ? 0 : volumes_open(r, e);
+        if (q == 0 && !r->a.packed && !archive_is_stored(r->a.state))
                 q = pack_everything(r, e);
-        if (q == 0 && !is_stored(r))
+        if (q == 0 && !archive_is_stored(r->a.state))
                 q = finish(r, e);
         if (q < 0 || r->a.released)
                 return q;
@@ -269,7 +264,7 @@ static int settle_error(struct run *r, int code, struct err *e)
         if (code == -ECANCELED)
                 return code;
         struct err why = *e;
-        if (is_stored(r)) { /* only cleaning up is left */
+        if (archive_is_stored(r->a.state)) { /* only cleaning up is left */
                 if (!streq(r->a.error, why.text))
                         run_event(r, 'e', "stored, but cleaning up failed: %s; it is tried again",
                                 why.text);
@@ -297,8 +292,9 @@ static int tick(void *ctx, struct err *e)
 /* Once, in the run in which it came to this. */
 static void tell(struct run *r, enum archive_state before, const char *error)
 {
-        bool news = r->a.state != before && (is_stored(r) || r->a.state == ARCHIVE_FAILED);
-        if (!news || before == ARCHIVE_STORED || before == ARCHIVE_INCOMPLETE)
+        bool news = r->a.state != before &&
+                    (archive_is_stored(r->a.state) || r->a.state == ARCHIVE_FAILED);
+        if (!news || archive_is_stored(before))
                 return;
         struct err why = {0};
         struct catalog_archive a = r->a;
@@ -361,7 +357,7 @@ int commit_abort(const struct commit_env *env, const char *id, struct err *e)
         int q = run_init(&r, env, id, e);
         if (q < 0)
                 return q;
-        if (is_stored(&r)) {
+        if (archive_is_stored(r.a.state)) {
                 q = err_set(e, -EBUSY, "%s is stored already; use autoglacier delete to remove it",
                         r.a.name);
         } else {

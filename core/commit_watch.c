@@ -116,7 +116,7 @@ static void show(struct run *r)
 {
         struct watch *w = &r->watch;
         int state = atomic_load(&w->state);
-        if (state == ARCHIVE_STORED || state == ARCHIVE_INCOMPLETE)
+        if (archive_is_stored(state))
                 return;
         pthread_mutex_lock(&w->lock);
         struct err why = w->why;

@@ -4,15 +4,10 @@
 #include "store.h"
 #include "stores.h"
 
-static bool is_stored(const struct catalog_archive *a)
-{
-        return a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE;
-}
-
 /* What is failed and released was stored once, and then not deleted to the end. */
 static int check(const struct catalog_archive *a, struct err *e)
 {
-        if (!is_stored(a) && !(a->state == ARCHIVE_FAILED && a->released))
+        if (!archive_is_stored(a->state) && !(a->state == ARCHIVE_FAILED && a->released))
                 return err_set(e, -EINVAL,
                         "archive %s is %s, not stored; take it back with: autoglacier abort",
                         a->name, archive_state_name(a->state));
@@ -63,7 +58,7 @@ int delete_run(struct catalog *c, struct store *s, const struct catalog_archive 
         if (q < 0)
                 return q;
         q = remove_objects(c, s, a, &some, e);
-        if (is_stored(a) && !some && was_refused(q))
+        if (archive_is_stored(a->state) && !some && was_refused(q))
                 (void)catalog_archive_set_state(c, a->id, a->state, "", 0, NULL); /* q is told */
         if (q == 0)
                 q = catalog_archive_set_state(c, a->id, ARCHIVE_DELETED, "", 0, e);

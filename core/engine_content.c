@@ -367,7 +367,7 @@ static int is_cold(struct engine *g, const struct catalog_archive *a, bool *ret,
 static int may_read(struct engine *g, struct catalog *c, const struct catalog_archive *a,
         int64_t member, struct err *e)
 {
-        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+        if (!archive_is_stored(a->state))
                 return err_set(e, -EREMOTE, "%s is not stored yet", a->name);
         bool cold = false;
         int q = is_cold(g, a, &cold, e);

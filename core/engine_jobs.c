@@ -90,9 +90,7 @@ static bool is_finished(struct catalog *c, const char *id)
 {
         struct catalog_archive a = {0};
         int q = catalog_archive_get(c, id, &a, NULL);
-        bool done = q == -ENOENT ||
-                    (q == 0 && (a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE) &&
-                            a.released);
+        bool done = q == -ENOENT || (q == 0 && archive_is_stored(a.state) && a.released);
         catalog_archive_done(&a);
         return done;
 }
@@ -101,8 +99,7 @@ static bool is_finished(struct catalog *c, const char *id)
 static void let_wait(struct engine *g, struct catalog *c, const char *id, const char *why)
 {
         _cleanup_(catalog_archive_done) struct catalog_archive a = {0};
-        if (catalog_archive_get(c, id, &a, NULL) < 0 || a.state == ARCHIVE_STORED ||
-                a.state == ARCHIVE_INCOMPLETE)
+        if (catalog_archive_get(c, id, &a, NULL) < 0 || archive_is_stored(a.state))
                 return;
         if (!streq(a.error, why))
                 (void)catalog_event(c, id, 'e', why, NULL); /* the row tells it too */
@@ -448,7 +445,7 @@ int engine_abort(struct engine *g, const char *id, struct err *e)
                 q = catalog_archive_get(c, id, &a, e);
         if (q < 0)
                 return q;
-        if (a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE)
+        if (archive_is_stored(a.state))
                 q = err_set(e, -EBUSY,
                         "%s is stored already; autoglacier delete removes it from the store",
                         a.name);

@@ -17,7 +17,7 @@
 
 static int check_stored(const struct catalog_archive *a, struct err *e)
 {
-        if (a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE)
+        if (archive_is_stored(a->state))
                 return 0;
         return err_set(e, -EINVAL, "%s is %s; only what is stored can be restored", a->name,
                 archive_state_name(a->state));

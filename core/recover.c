@@ -289,8 +289,7 @@ static bool is_left_alone(struct recover *r, const char *id, enum recover_result
         struct catalog_archive a = {0};
         struct err ignored = {0};
         bool there = catalog_archive_get(r->catalog, id, &a, &ignored) == 0;
-        bool over = a.state == ARCHIVE_STORED || a.state == ARCHIVE_INCOMPLETE ||
-                    (a.state == ARCHIVE_PREPARED && a.released);
+        bool over = archive_is_stored(a.state) || (a.state == ARCHIVE_PREPARED && a.released);
         *ret = a.state == ARCHIVE_DELETED ? RECOVER_KNOWN : RECOVER_BUSY;
         catalog_archive_done(&a);
         return there && !over;

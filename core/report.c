@@ -9,15 +9,11 @@
 
 /* ---- what is known of a job ---- */
 
-bool report_is_stored(const struct catalog_archive *a)
-{
-        return a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE;
-}
-
 /* One that people wait for. */
 static bool is_job(const struct catalog_archive *a)
 {
-        return !report_is_stored(a) && a->state != ARCHIVE_PREPARED && a->state != ARCHIVE_DELETED;
+        return !archive_is_stored(a->state) && a->state != ARCHIVE_PREPARED &&
+               a->state != ARCHIVE_DELETED;
 }
 
 bool report_is_running(const struct catalog_archive *a)
@@ -295,7 +291,7 @@ struct status {
 static int status_each(void *ctx, const struct catalog_archive *a)
 {
         struct status *s = ctx;
-        if (report_is_stored(a) && a->stored >= s->last_stored) {
+        if (archive_is_stored(a->state) && a->stored >= s->last_stored) {
                 s->last = a->row;
                 s->last_stored = a->stored;
         }

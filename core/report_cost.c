@@ -151,7 +151,7 @@ static int each(void *ctx, const struct catalog_archive *a)
 {
         struct costs *k = ctx;
         struct figures f;
-        if (!report_is_stored(a))
+        if (!archive_is_stored(a->state))
                 return 0;
         int q = measure(k, a, &f);
         if (q < 0)
@@ -170,7 +170,7 @@ static int each(void *ctx, const struct catalog_archive *a)
 static int width(void *ctx, const struct catalog_archive *a)
 {
         struct costs *k = ctx;
-        if (report_is_stored(a))
+        if (archive_is_stored(a->state))
                 k->width = MAX(k->width, (int)strlen(a->name));
         return 0;
 }

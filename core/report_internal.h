@@ -5,8 +5,6 @@
 #include "catalog.h"
 #include "report.h"
 
-/* Whole or incomplete. */
-bool report_is_stored(const struct catalog_archive *a);
 /* The program that runs it lives. */
 bool report_is_running(const struct catalog_archive *a);
 /* Until all is read; -1 if that cannot be told. */

@@ -15,8 +15,7 @@ struct keep {
 static int wants_manifest(void *ctx, const struct catalog_archive *a)
 {
         struct keep *k = ctx;
-        bool unfinished = a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE &&
-                          a->state != ARCHIVE_DELETED;
+        bool unfinished = !archive_is_stored(a->state) && a->state != ARCHIVE_DELETED;
         if (!unfinished || a->abort_wanted || !strstr(k->object, a->id))
                 return 0;
         k->wanted = true;

@@ -144,7 +144,7 @@ int content_sums(struct mount *m, const struct vnode *v, int *ret_fd, struct err
 static int sums_size(struct mount *m, const struct vnode *v, const struct catalog_archive *a,
         off_t *ret, struct err *e)
 {
-        if (a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE) {
+        if (archive_is_stored(a->state)) {
                 *ret = (off_t)a->sums_bytes;
                 return 0;
         }

@@ -99,7 +99,7 @@ bool files_frozen(struct mount *m, const struct vnode *v, int *ret_fd, char **re
                 return false;
         struct catalog_archive a = {0};
         bool frozen = catalog_archive_get(c, v->id, &a, NULL) == 0 && a.has_tree && !a.released &&
-                      a.state != ARCHIVE_STORED && a.state != ARCHIVE_INCOMPLETE &&
+                      !archive_is_stored(a.state) &&
                       staging_open_frozen(m->staging, a.id, ret_fd, NULL) == 0;
         if (frozen && ret_mountpoint && !(*ret_mountpoint = strdup(a.mountpoint))) {
                 base_closep(ret_fd);

@@ -40,7 +40,7 @@ static int name_lost(void *ctx, const struct catalog_member *m, const char *late
 static int tell_lost(struct cli *cli, const struct catalog_archive *a, struct err *e)
 {
         struct lost l = {.cli = cli};
-        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+        if (!archive_is_stored(a->state))
                 return 0;
         int q = catalog_only_here(cli->catalog, a->id, name_lost, &l, e);
         if (l.n > NAMED_MAX)

@@ -106,7 +106,7 @@ static int dry_run(
 
 static int check_stored(const struct catalog_archive *a, struct err *e)
 {
-        if (a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE)
+        if (archive_is_stored(a->state))
                 return 0;
         return err_set(e, -EINVAL, "archive %s is not stored: it is %s%s%s", a->name,
                 archive_state_name(a->state), *a->error ? ": " : "", a->error);

@@ -32,8 +32,8 @@ static int bar(void *ctx, const struct catalog_archive *a)
 {
         struct bars *b = ctx;
         char line[96];
-        bool over = a->state == ARCHIVE_STORED || a->state == ARCHIVE_INCOMPLETE ||
-                    a->state == ARCHIVE_FAILED || a->state == ARCHIVE_DELETED;
+        bool over = archive_is_stored(a->state) || a->state == ARCHIVE_FAILED ||
+                    a->state == ARCHIVE_DELETED;
         b->going += !over || a->restoring == 1;
         if (a->state != ARCHIVE_GATHERING || a->todo_bytes == 0)
                 return 0;

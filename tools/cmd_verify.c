@@ -264,7 +264,7 @@ struct all {
 static int collect(void *ctx, const struct catalog_archive *a)
 {
         struct all *l = ctx;
-        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+        if (!archive_is_stored(a->state))
                 return 0;
         char **v = reallocarray(l->ids, l->n + 1, sizeof *v);
         if (!v)

@@ -31,7 +31,7 @@ static int refuse_own(const struct config *c, const char *key, struct err *e)
 static int newest(void *ctx, const struct catalog_archive *a)
 {
         char **id = ctx;
-        if (a->state != ARCHIVE_STORED && a->state != ARCHIVE_INCOMPLETE)
+        if (!archive_is_stored(a->state))
                 return 0;
         free(*id);
         return (*id = strdup(a->id)) ? 0 : -ENOMEM;
