@@ -3,11 +3,11 @@
 #include "bytes.h"
 #include "keys.h"
 #include "secret.h"
+#include "thread.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
@@ -150,13 +150,9 @@ static int listen_on(struct agent *a, struct err *e)
 
 static int start_thread(struct agent *a, struct err *e)
 {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&a->thread, NULL, serve, a);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0)
-                return err_errno(e, -q, "cannot start a thread");
+        int q = thread_start(&a->thread, serve, a);
+        if (q < 0)
+                return err_errno(e, q, "cannot start a thread");
         a->started = true;
         return 0;
 }

@@ -2,8 +2,7 @@
 
 #include "gather.h"
 #include "staging.h"
-
-#include <signal.h>
+#include "thread.h"
 
 #define ENTRIES_MAX 4000000u
 
@@ -24,16 +23,6 @@ static void *count(void *arg)
         return NULL;
 }
 
-static int start(struct expect *x)
-{
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&x->thread, NULL, count, x);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        return q;
-}
-
 /* It is for the eye and for equal shares: without memory or a thread there is no time left to be
  * shown. Of what changed only, nobody knows how much it is. */
 void expect_begin(struct run *r, const struct gather_params *walk)
@@ -51,7 +40,7 @@ void expect_begin(struct run *r, const struct gather_params *walk)
                 .max_entries = ENTRIES_MAX,
                 .stop = &x->halt,
         };
-        if (start(x) == 0)
+        if (thread_start(&x->thread, count, x) == 0)
                 r->expect = x;
         else
                 free(x);

@@ -5,8 +5,7 @@
 #include "io.h"
 #include "sender.h"
 #include "store.h"
-
-#include <signal.h>
+#include "thread.h"
 
 /* While the run's own threads may be waiting for a network, one more looks at what they cannot: the
  * wish to stop or to take the commit back, what stands in the way, how much has been sent. It has a
@@ -222,17 +221,6 @@ void watch_init(struct run *r)
         pthread_condattr_destroy(&attr);
 }
 
-/* Signals are for the program's own threads, which they wake. */
-static int start_thread(struct run *r)
-{
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&r->watch.thread, NULL, watch, r);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        return -q;
-}
-
 int watch_start(struct run *r, bool hurry, struct err *e)
 {
         struct watch *w = &r->watch;
@@ -253,7 +241,7 @@ int watch_start(struct run *r, bool hurry, struct err *e)
                                             .waiting = waiting,
                                             .over = over,
                                             .ctx = r});
-        if (start_thread(r) < 0) {
+        if (thread_start(&w->thread, watch, r) < 0) {
                 catalog_close(steal(w->side));
                 rate_done(&w->rate);
                 return err_set(e, -EAGAIN, "cannot start a thread");

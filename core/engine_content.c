@@ -8,9 +8,9 @@
 #include "io.h"
 #include "store.h"
 #include "stores.h"
+#include "thread.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <time.h>
 
 #define FETCHERS  3u
@@ -244,16 +244,12 @@ static void *serve(void *arg)
 /* Under the lock. Threads are made when they are needed. */
 static int add_thread(struct content_service *k)
 {
-        sigset_t all, before;
         if (k->n_threads == FETCHERS)
                 return 0;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&k->threads[k->n_threads], NULL, serve, k);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        int q = thread_start(&k->threads[k->n_threads], serve, k);
         if (q == 0)
                 k->n_threads++;
-        return k->n_threads > 0 ? 0 : -q;
+        return k->n_threads > 0 ? 0 : q;
 }
 
 /* Under the lock. Takes *w where a task is made of it. */

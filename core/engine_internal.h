@@ -112,8 +112,8 @@ void sources_drop(struct sources *k, int64_t before);
 
 /* engine_restore.c */
 #define RESTORES_LOOK_NS (5ll * 1000000000)
-void restores_start(struct engine *g); /* signals are blocked */
-void restores_join(struct engine *g);  /* after `stop` */
+void restores_start(struct engine *g);
+void restores_join(struct engine *g); /* after `stop` */
 void restores_key_came(struct engine *g);
 
 /* engine_held.c */

@@ -7,9 +7,9 @@
 #include "job.h"
 #include "staging.h"
 #include "sweep.h"
+#include "thread.h"
 
 #include <fcntl.h>
-#include <signal.h>
 
 #define LOOK_AGAIN_NS (2 * CLOCK_NSEC)
 #define SWEEP_NS      (60 * CLOCK_NSEC)
@@ -364,17 +364,13 @@ int engine_start(struct engine *g, struct err *e)
         if (g->mode == ENGINE_MOUNT && !g->agent)
                 agent_open(g); /* where no socket can be made (a data folder on FAT), only unlock is
                                   missing */
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        g->started = true; /* the worker looks at it */
-        int q = pthread_create(&g->worker, NULL, work, g);
+        g->started = true;     /* the worker looks at it */
+        int q = thread_start(&g->worker, work, g);
         if (q == 0)
                 restores_start(g);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0) {
+        if (q < 0) {
                 g->started = false;
-                return err_errno(e, -q, "cannot start a thread");
+                return err_errno(e, q, "cannot start a thread");
         }
         return 0;
 }

@@ -8,6 +8,7 @@
 #include "import.h"
 #include "report.h"
 #include "thaw.h"
+#include "thread.h"
 #include "words.h"
 
 #include <inttypes.h>
@@ -360,7 +361,7 @@ static void *work(void *arg)
 void restores_start(struct engine *g)
 {
         while (g->n_restorers < ARRAY_SIZE(g->restorers) &&
-                pthread_create(&g->restorers[g->n_restorers], NULL, work, g) == 0)
+                thread_start(&g->restorers[g->n_restorers], work, g) == 0)
                 g->n_restorers++; /* fewer are slower, and every command can run its own */
 }
 

@@ -8,11 +8,11 @@
 #include "glob.h"
 #include "io.h"
 #include "job.h"
+#include "thread.h"
 
 #include <jansson.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 
 #ifndef VERSION
 #define VERSION "0"
@@ -324,17 +324,12 @@ static int execute(struct call *k, struct err *e)
 {
         _cleanup_(catalog_closep) struct catalog *c = NULL;
         pthread_t thread;
-        sigset_t all, before;
         engine_set_patience(k->engine, k->job.patience * CLOCK_NSEC);
         int q = engine_catalog(k->engine, &c, e);
         if (q < 0)
                 return q;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        q = pthread_create(&thread, NULL, work, k);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0)
-                return err_errno(e, -q, "cannot start a thread");
+        if ((q = thread_start(&thread, work, k)) < 0)
+                return err_errno(e, q, "cannot start a thread");
         q = watch(k, c, e);
         pthread_join(thread, NULL);
         if (q < 0)

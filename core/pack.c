@@ -2,8 +2,7 @@
 
 #include "keys.h"
 #include "pages.h"
-
-#include <signal.h>
+#include "thread.h"
 
 #define MAX_WORKERS 8u
 #define RECORD      512u /* of a tar: a block ends with one, so that headers can be searched for */
@@ -214,13 +213,9 @@ int pack_finish(struct pack *p, struct err *e)
 
 static int start_thread(struct pack *p, void *(*fn)(void *), struct err *e)
 {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&p->threads[p->n_threads], NULL, fn, p);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0)
-                return err_errno(e, -q, "cannot start a thread");
+        int q = thread_start(&p->threads[p->n_threads], fn, p);
+        if (q < 0)
+                return err_errno(e, q, "cannot start a thread");
         p->n_threads++;
         return 0;
 }

@@ -2,9 +2,8 @@
 
 #include "clock.h"
 #include "spool.h"
+#include "thread.h"
 #include "window.h"
-
-#include <signal.h>
 
 #define LOOK_NS      (CLOCK_NSEC / 4) /* how often the stop flag is looked at */
 #define BACKOFF_NS   CLOCK_NSEC
@@ -338,13 +337,9 @@ uint64_t sender_sent(struct sender *s)
 
 static int start_thread(struct sender *s, struct err *e)
 {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&s->threads[s->n_threads], NULL, work, s);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (q != 0)
-                return err_errno(e, -q, "cannot start a thread");
+        int q = thread_start(&s->threads[s->n_threads], work, s);
+        if (q < 0)
+                return err_errno(e, q, "cannot start a thread");
         s->n_threads++;
         return 0;
 }

@@ -2,10 +2,10 @@
 
 #include "inode.h"
 #include "io.h"
+#include "thread.h"
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -302,20 +302,16 @@ static void *toucher(void *arg)
 
 int notifier_start(struct notifier *n, struct err *e)
 {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&n->forgetter, NULL, forgetter, n);
-        if (q == 0 && (q = pthread_create(&n->toucher, NULL, toucher, n)) != 0) {
+        int q = thread_start(&n->forgetter, forgetter, n);
+        if (q == 0 && (q = thread_start(&n->toucher, toucher, n)) < 0) {
                 pthread_mutex_lock(&n->lock);
                 n->stop = true;
                 pthread_cond_broadcast(&n->wake);
                 pthread_mutex_unlock(&n->lock);
                 pthread_join(n->forgetter, NULL);
         }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
         n->started = q == 0;
-        return q ? err_errno(e, -q, "cannot start a thread") : 0;
+        return q < 0 ? err_errno(e, q, "cannot start a thread") : 0;
 }
 
 void notifier_free(struct notifier *n)

@@ -2,12 +2,12 @@
 
 #include "clock.h"
 #include "node.h"
+#include "thread.h"
 
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -135,13 +135,9 @@ static int start_thread(struct serve *s)
                 return -EAGAIN;
         struct worker *w = &s->workers[s->threads];
         *w = (struct worker){.s = s, .since = READING};
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int q = pthread_create(&w->thread, NULL, work, w);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        int q = thread_start(&w->thread, work, w);
         s->threads += q == 0;
-        return -q;
+        return q;
 }
 
 /* One that rests, or a new one. Without any the next look tries again. */
