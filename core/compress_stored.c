@@ -2,11 +2,13 @@
 
 #include <lzma.h>
 
-/* An xz Block that lzma_block_uncomp_encode() made:
+/* An xz Block that lzma_block_uncomp_encode() made (.xz File Format, section 3; LZMA2):
  *
- *     Block Header       8 and more, a multiple of 4
- *     chunks of LZMA2    01 (the first) or 02 | length - 1, big-endian 2 | at most 64 KiB as they
- * are 00                 and zeros up to a multiple of 4 CRC32              4
+ * - the Block Header: 8 bytes and more, a multiple of 4;
+ * - chunks: 01 (the first) or 02, the length less 1 (2 bytes, big-endian), and at most 64 KiB
+ *   of the content as it is;
+ * - 00, and zeros up to a multiple of 4;
+ * - a CRC32.
  */
 #define CHUNK      (64u * KiB)
 #define CHUNK_HEAD 3u

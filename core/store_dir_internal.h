@@ -15,8 +15,8 @@ _unused_ static inline struct dir_store *dir_of(struct store *s)
         return (struct dir_store *)s;
 }
 
-/* As err_errno(); but what a network's disk says when its server came back as another is -ENODEV:
- * -ESTALE means to a commit that a source has changed. */
+/* As err_errno(); but what a network's disk says when its server came back as another is -ENODEV,
+ * as of a disk that is not there. */
 int dir_failed(struct err *e, int code, const char *fmt, ...) _printf_(3, 4);
 /* The folder, opened anew for every call: a disk may be unplugged and plugged in again in between.
  * -ENODEV it is not there. */

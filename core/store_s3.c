@@ -59,11 +59,13 @@ static int leave_out(const struct aws_call *c, struct sigv4_pair *out, size_t *r
 {
         int kind = -1;
         *ret_n = 0;
-        for (size_t i = 0; i < c->n_headers; i++)
-                if (kind_of(c->headers[i].name) < 0)
+        for (size_t i = 0; i < c->n_headers; i++) {
+                int k = kind_of(c->headers[i].name);
+                if (k < 0)
                         out[(*ret_n)++] = c->headers[i];
                 else
-                        kind = kind_of(c->headers[i].name);
+                        kind = k;
+        }
         return kind;
 }
 
