@@ -85,3 +85,13 @@ _unused_ static inline bool endswith(const char *s, const char *suffix)
         size_t n = strlen(s), m = strlen(suffix);
         return n >= m && memcmp(s + n - m, suffix, m) == 0;
 }
+
+/* True if `path` is `folder` or lies below it, both without '/' in front. The folder may end with
+ * '/'; everything lies below "". */
+_unused_ static inline bool path_below(const char *path, const char *folder)
+{
+        size_t n = strlen(folder);
+        while (n > 0 && folder[n - 1] == '/')
+                n--;
+        return strncmp(path, folder, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
+}

@@ -66,18 +66,10 @@ static int by_time(const void *a, const void *b)
         return order ? order : strcmp(y->id, x->id);
 }
 
-static bool below(const char *path, const char *root)
-{
-        size_t n = strlen(root);
-        while (n > 0 && root[n - 1] == '/')
-                n--;
-        return strncmp(path, root, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
-}
-
 static bool asked_for(const struct collect *k, const char *path)
 {
         for (size_t i = 0; k->paths[i]; i++)
-                if (below(path, k->paths[i]))
+                if (path_below(path, k->paths[i]))
                         return true;
         return false;
 }
@@ -89,7 +81,7 @@ static int is_gone(struct collect *k, const char *path)
                 const char *id = k->roots.data + at, *root = id + strlen(id) + 1;
                 at += strlen(id) + strlen(root) + 2;
                 bool missed = false;
-                if (!below(path, root + (*root == '/')))
+                if (!path_below(path, root + (*root == '/')))
                         continue;
                 int q = catalog_is_missed(k->c, id, path, &missed, k->e);
                 if (q < 0 || !missed)

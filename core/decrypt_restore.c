@@ -61,20 +61,12 @@ static ssize_t tar_bytes(void *ctx, void *data, size_t len, struct err *e)
         return compress_decoder_read(w->decoder, data, len, e);
 }
 
-static bool below(const char *path, const char *asked)
-{
-        size_t n = strlen(asked);
-        while (n > 0 && asked[n - 1] == '/')
-                n--;
-        return strncmp(path, asked, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
-}
-
 static int want(void *ctx, const char *path, _unused_ struct err *e)
 {
         struct work *w = ctx;
         bool yes = !w->r->paths;
         for (size_t i = 0; w->r->paths && w->r->paths[i]; i++)
-                if (below(path, w->r->paths[i]))
+                if (path_below(path, w->r->paths[i]))
                         yes = w->found[i] = true;
         return yes;
 }

@@ -2,21 +2,13 @@
 
 #include "catalog_version.h"
 
-static bool below(const char *path, const char *asked)
-{
-        size_t n = strlen(asked);
-        while (n > 0 && asked[n - 1] == '/')
-                n--;
-        return strncmp(path, asked, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 0);
-}
-
 static bool path_wanted(struct work *w, const char *path)
 {
         if (!w->params->paths)
                 return true;
         bool yes = false;
         for (size_t i = 0; w->params->paths[i]; i++)
-                if (below(path, w->params->paths[i]))
+                if (path_below(path, w->params->paths[i]))
                         yes = w->found[i] = true;
         return yes;
 }

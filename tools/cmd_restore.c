@@ -64,14 +64,6 @@ static const char **member_paths(const struct cli *cli)
 
 /* ---- what would be done ---- */
 
-static bool below(const char *path, const char *asked)
-{
-        size_t n = strlen(asked);
-        while (n > 0 && asked[n - 1] == '/')
-                n--;
-        return strncmp(path, asked, n) == 0 && (!path[n] || path[n] == '/' || n == 0);
-}
-
 struct asked {
         const char *const *paths; /* NULL: everything */
         bool any;
@@ -82,7 +74,7 @@ static int print_asked(void *ctx, const struct catalog_member *m)
         struct asked *k = ctx;
         bool wanted = !k->paths;
         for (size_t i = 0; k->paths && k->paths[i]; i++)
-                wanted |= below(m->path, k->paths[i]);
+                wanted |= path_below(m->path, k->paths[i]);
         if (!wanted || m->type == 'i')
                 return 0;
         k->any = true;
