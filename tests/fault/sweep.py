@@ -16,7 +16,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from cli import BUILD, CliCase, PATIENCE, Programs, main  # noqa: E402
-from mount import skip_all  # noqa: E402
+from mount import make_old, skip_all  # noqa: E402
 
 LIBRARY = os.path.join(BUILD, "tests", "fault", "libfault.so")
 STAGE = os.path.join(BUILD, "tests", "fault", "stage")
@@ -39,9 +39,7 @@ def make_tree(top):
     os.link(top + "/a", top + "/d/again")
     os.symlink("a", top + "/d/link")
     os.setxattr(top + "/a", "user.x", b"y")
-    for path, dirs, files in os.walk(top, topdown=False):
-        for n in dirs + files:
-            os.utime(os.path.join(path, n), ns=(1, 1_500_000_000_123_456_789), follow_symlinks=False)
+    make_old(top)
 
 
 class Sweep(CliCase):

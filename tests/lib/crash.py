@@ -5,7 +5,7 @@ import signal
 import stat
 import subprocess
 
-from mount import MountCase, until
+from mount import MountCase, make_old, until
 
 CONFIG = {"COMPRESSION": "gzip", "VOLUME_SIZE": 16 << 20}
 
@@ -25,9 +25,7 @@ def make_source(top, seed=1, big=(20 << 20, 1 << 20)):
     os.symlink("big1", top + "/link")
     os.chmod(top + "/d1/f1", 0o600)
     os.setxattr(top + "/d1", "user.x", b"y")
-    for path, dirs, files in os.walk(top, topdown=False):
-        for n in dirs + files:
-            os.utime(os.path.join(path, n), ns=(1, 1_500_000_000_123_456_789), follow_symlinks=False)
+    make_old(top)
 
 
 class CrashCase(MountCase):

@@ -34,6 +34,7 @@ PYTHON = "/usr/bin/python3"
 NOBODY = 65534
 PATIENCE = 120  # seconds that a condition may take on a loaded machine
 FINISHED = ("stored", "incomplete", "failed")
+LONG_AGO = (1, 1_500_000_000_123_456_789)  # atime and mtime of sources, in ns
 
 
 class Programs:
@@ -410,6 +411,13 @@ class MountCase(unittest.TestCase):
 
     def same_tree(self, a, b, **kw):
         self.assertEqual(tree(a, **kw), tree(b, **kw))
+
+
+def make_old(top):
+    """Gives all below `top` the same times."""
+    for path, dirs, files in os.walk(top, topdown=False):
+        for n in dirs + files:
+            os.utime(os.path.join(path, n), ns=LONG_AGO, follow_symlinks=False)
 
 
 def tree(top, owners=True):

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from crash import CrashCase
-from mount import BUILD, skip_all
+from mount import BUILD, LONG_AGO, skip_all
 
 LIBRARY = os.path.join(BUILD, "tests", "mount", "libpowercut.so")
 
@@ -38,7 +38,7 @@ def rebuild(disk, key, target, inodes):
             rebuild(disk, below, path, inodes)
         elif kind == b"l":
             os.symlink(text, path)
-            os.utime(path, ns=(1, 1_500_000_000_123_456_789), follow_symlinks=False)  # of the source; not kept by the library
+            os.utime(path, ns=LONG_AGO, follow_symlinks=False)  # of the source; not kept by the library
         elif kind == b"p":
             os.mkfifo(path)
         elif kind == b"f" and below in inodes:

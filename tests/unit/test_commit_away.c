@@ -248,6 +248,22 @@ static void add_litter(struct catalog *c, const char *url, const char *store, co
         home_must(catalog_litter_add(c, &(struct catalog_litter){url, store, object}, &e), &e);
 }
 
+/* Its row, through a connection of its own. */
+static void open_row(
+        struct home *h, const char *id, struct catalog **ret, struct catalog_archive *ret_row)
+{
+        struct err e = {0};
+        home_must(engine_catalog(h->engine, ret, &e), &e);
+        home_must(catalog_archive_get(*ret, id, ret_row, &e), &e);
+}
+
+static void sweep(struct home *h, struct catalog *c)
+{
+        struct err e = {0};
+        atomic_bool stop = false;
+        home_must(sweep_all(c, h->config, &stop, &e), &e);
+}
+
 /* An upload of that name, which the store has. The path of its file. */
 static char *put_upload(const struct home *h, const char *object)
 {
@@ -269,8 +285,7 @@ static void what_is_in_use_is_never_swept(void **state)
         home_stage(1);
         char *id = home_commit(h);
         home_run(h, id);
-        home_must(engine_catalog(h->engine, &c, &e), &e);
-        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        open_row(h, id, &c, &a);
         home_must(catalog_volumes(c, id, &v, &n, &e), &e);
         _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
         const char *objects[] = {v[0].object, manifest, "archives/gone/old"};
@@ -278,8 +293,7 @@ static void what_is_in_use_is_never_swept(void **state)
                 add_litter(c, a.store_url, a.store_id, objects[i]);
         add_litter(c, a.store_url, "another", "archives/other/old"); /* at another time */
         tree_sh("cd $T/remote/objects/archives && mkdir gone other && touch gone/old other/old");
-        atomic_bool stop = false;
-        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        sweep(h, c);
         free(v);
         catalog_archive_done(&a);
         catalog_close(c);
@@ -293,23 +307,20 @@ static void what_is_in_use_is_never_swept(void **state)
 static void in_doubt_an_upload_is_kept(void **state)
 {
         struct home *h = *state;
-        struct err e = {0};
         struct catalog *c;
         struct catalog_archive a = {0};
-        atomic_bool stop = false;
         home_stage(1);
         char *id = home_commit(h);
-        home_must(engine_catalog(h->engine, &c, &e), &e);
-        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        open_row(h, id, &c, &a);
         _cleanup_free_ char *object = stores_volume_name(a.origin, "gone", 1, ".tar.xz");
         _cleanup_free_ char *name = put_upload(h, object);
         add_litter(c, a.store_url, a.store_id, "");
         tree_sh("sqlite3 $T/data/catalog.db 'alter table volume rename to away'");
-        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        sweep(h, c);
         assert_int_equal(access(name, F_OK), 0);
         tree_sh("sqlite3 $T/data/catalog.db 'alter table away rename to volume'");
         add_litter(c, a.store_url, a.store_id, "");
-        home_must(sweep_all(c, h->config, &stop, &e), &e);
+        sweep(h, c);
         assert_int_equal(access(name, F_OK), -1);
         catalog_archive_done(&a);
         catalog_close(c);
@@ -323,18 +334,16 @@ static void upload_of_a_manifest_is_swept_once_its_archive_is_taken_back(void **
         struct err e = {0};
         struct catalog *c;
         struct catalog_archive a = {0};
-        atomic_bool stop = false;
         home_stage(1);
         char *id = home_commit(h);
-        home_must(engine_catalog(h->engine, &c, &e), &e);
-        home_must(catalog_archive_get(c, id, &a, &e), &e);
+        open_row(h, id, &c, &a);
         _cleanup_free_ char *manifest = stores_manifest_name(a.origin, id);
         _cleanup_free_ char *name = put_upload(h, manifest);
         for (unsigned taken_back = 0; taken_back < 2; taken_back++) {
                 if (taken_back)
                         home_must(catalog_archive_want_abort(c, id, &e), &e);
                 add_litter(c, a.store_url, a.store_id, "");
-                home_must(sweep_all(c, h->config, &stop, &e), &e);
+                sweep(h, c);
                 assert_int_equal(access(name, F_OK) == 0, !taken_back);
         }
         catalog_archive_done(&a);
