@@ -5,6 +5,7 @@
 #include "io.h"
 #include "keyring.h"
 #include "keys.h"
+#include "own_mount.h"
 #include "staging.h"
 #include "store.h"
 #include "stores.h"
@@ -16,6 +17,7 @@
 #include <time.h>
 
 #define PREPARE_WAIT_NS (60 * CLOCK_NSEC)
+#define LOCK_WAIT_NS    (10 * CLOCK_NSEC)
 
 static const char *const folders[] = {"locks", "spool", "keys"};
 
@@ -40,30 +42,35 @@ static int open_folders(struct engine *g, struct err *e)
         return 0;
 }
 
-/* " on MOUNTPOINT", as the program that mounted it has noted; else nothing. */
-static void say_where(const struct engine *g, struct buf *b)
+/* The mountpoint that the program with the lock has noted; NULL: none, or no memory. */
+static char *noted_place(const struct engine *g)
 {
         _cleanup_buf_ struct buf note = BUF_INIT;
         if (io_read_file(g->data_fd, "mount.pid", 64 * KiB, &note, NULL) < 0)
-                return;
+                return NULL;
         json_auto_t *o = json_loadb(buf_str(&note), note.len, 0, NULL);
         const char *at = json_string_value(json_object_get(o, "mountpoint"));
-        if (at)
-                buf_addf(b, " on %s", at);
+        return at ? strdup(at) : NULL;
 }
 
+/* One that has just been unmounted has its lock for a moment longer, and one that is just starting
+ * is mounted nowhere yet. */
 static int lock_mount(struct engine *g, struct err *e)
 {
-        int q = io_lock_file(g->data_fd, "mount.lock", &g->mount_lock, e);
-        if (q == -EAGAIN) {
-                _cleanup_buf_ struct buf where = BUF_INIT;
-                say_where(g, &where);
-                return err_set(e, -EBUSY,
-                        "%s is mounted already%s; unmount that first, or use another "
-                        "AUTOGLACIER_HOME",
-                        g->config->data, buf_str(&where));
+        const int64_t until = clock_monotonic() + LOCK_WAIT_NS;
+        const struct timespec pause = clock_timespec(CLOCK_NSEC / 50);
+        for (;;) {
+                int q = io_lock_file(g->data_fd, "mount.lock", &g->mount_lock, e);
+                if (q != -EAGAIN)
+                        return q;
+                _cleanup_free_ char *at = noted_place(g);
+                if ((at && own_mount_is_on(at)) || clock_monotonic() >= until)
+                        return err_set(e, -EBUSY,
+                                "%s is mounted already%s%s; unmount that first, or use another "
+                                "AUTOGLACIER_HOME",
+                                g->config->data, at ? " on " : "", at ? at : "");
+                (void)nanosleep(&pause, NULL); /* a shorter one is as good */
         }
-        return q;
 }
 
 static int open_parts(struct engine *g, struct err *e)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The mount itself: where it may be, who may be second, how it is called, how it ends and is taken up."""
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
 from mount import BUILD, MountCase, Programs, is_dead, is_mounted, main, until  # noqa: E402
@@ -235,6 +237,16 @@ class Ends(MountCase):
         m.wait("stored", name)
         self.assertEqual(first.wait(120), 0)
         self.same_tree(source, m.restore() + "/large")
+
+    def test_a_program_that_is_mounted_nowhere_any_more_is_waited_for(self):
+        m = self.mount()
+        m.unmount()
+        with open(os.path.join(m.data, "mount.lock"), "r+") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            end = threading.Timer(0.5, fcntl.lockf, (lock, fcntl.LOCK_UN))
+            end.start()
+            m.start()
+            end.join()
 
     def test_what_another_program_left_queued_is_taken_up_by_a_mount(self):
         if not os.path.exists(Programs.cli):
